@@ -1,0 +1,159 @@
+package soft
+
+import (
+	"ipoib/rdma"
+	"ipoib/rdma/header"
+)
+
+// PostSend implements rdma.QP for the UD transport: the packets are on their
+// way, and mostly delivered, when it returns.
+func (q *qp) PostSend(wrs []rdma.SendWR, ev *rdma.EventBatch) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range wrs {
+		if err := q.postUD(&wrs[i], ev); err != nil {
+			return i, q.pd.dev.opError("post_send", q.port.num, err)
+		}
+	}
+	return len(wrs), nil
+}
+
+func (q *qp) postUD(wr *rdma.SendWR, ev *rdma.EventBatch) error {
+	switch q.qpState() {
+	case rdma.QPSRTS:
+	case rdma.QPSErr:
+		wr.Buf.Free()
+		q.complete(wr, rdma.WCWRFlushErr, ev)
+		return nil
+	default:
+		return rdma.ErrState
+	}
+	h, ok := wr.AH.(*ah)
+	if !ok || h.port != q.port || !wr.RemoteQPN.IsValid() || wr.Buf == nil {
+		return rdma.ErrInvalid
+	}
+	// A message longer than the link MTU cannot be a UD packet; the
+	// completion carries the error (IBA 11.4.1.1).
+	if !validOffload(wr.Buf.Bytes(), wr.Offload) {
+		wr.Buf.Free()
+		q.complete(wr, rdma.WCLocQPOpErr, ev)
+		return nil
+	}
+	size := wr.Buf.Len()
+	if n := wr.Offload.Segments(size); n > 1 {
+		size = int(wr.Offload.HeaderLen) + int(wr.Offload.SegmentSize)
+	}
+	if size > int(q.port.mtu.Load()) {
+		q.port.counters.xmitDiscards.Add(1)
+		q.port.counters.drops[DropMTU].Add(1)
+		wr.Buf.Free()
+		q.complete(wr, rdma.WCLocLenErr, ev)
+		return nil
+	}
+	pkey := (*q.port.pkeys.Load())[q.pkeyIndex.Load()]
+	p := &q.tx
+	*p = packet{
+		Fields: header.Fields{
+			SL: h.attr.SL, DLID: h.attr.DLID, Opcode: header.UDSendOnly,
+			Solicited: wr.Flags&rdma.SendSolicited != 0,
+			PKey:      pkey, DestQP: wr.RemoteQPN, PSN: q.psn,
+			QKey: wr.RemoteQKey, SrcQP: q.num,
+		},
+		buf: wr.Buf, offload: wr.Offload, source: q, ev: ev,
+	}
+	if wr.RemoteQKey.IsControlled() {
+		// A controlled Q_Key in a request sends the context's (IBA 10.2.4).
+		p.QKey = rdma.QKey(q.qkey.Load())
+	}
+	if g := h.attr.GRH; g != nil {
+		p.HasGRH = true
+		p.GRH = rdma.GRHInfo{
+			SGID: (*q.port.gids.Load())[g.SGIDIndex], DGID: g.DGID,
+			FlowLabel: g.FlowLabel, TrafficClass: g.TrafficClass, HopLimit: g.HopLimit,
+		}
+	}
+	q.psn = q.psn.Add(wr.Offload.Segments(wr.Buf.Len()))
+	if !pkey.IsValid() {
+		// The entry was emptied after the pair was set up.
+		q.port.counters.xmitConstraint.Add(1)
+		q.port.drop(p, DropPKey)
+	} else {
+		q.port.send(p)
+	}
+	p.buf, p.ev = nil, nil
+	if wr.Flags&rdma.SendSignaled != 0 {
+		q.complete(wr, rdma.WCSuccess, ev)
+	}
+	return nil
+}
+
+func (q *qp) complete(wr *rdma.SendWR, st rdma.WCStatus, ev *rdma.EventBatch) {
+	wc := rdma.WorkCompletion{ID: wr.ID, QP: q, Opcode: rdma.WCSend, Status: st}
+	q.sendCQ.push(&wc, ev)
+}
+
+// receive takes a packet whose addresses fit. It checks transport, state,
+// P_Key, Q_Key and length, and completes a posted receive.
+func (q *qp) receive(pk *packet) {
+	p := q.port
+	if q.typ != rdma.QPTUD || pk.Opcode != header.UDSendOnly {
+		p.drop(pk, DropOpcode)
+		return
+	}
+	if st := q.qpState(); st != rdma.QPSRTR && st != rdma.QPSRTS && st != rdma.QPSSQD && st != rdma.QPSSQE {
+		p.drop(pk, DropQPState)
+		return
+	}
+	idx := q.pkeyIndex.Load()
+	if !pk.PKey.Match((*p.pkeys.Load())[idx]) {
+		p.violatePKey(pk)
+		return
+	}
+	if uint32(pk.QKey) != q.qkey.Load() {
+		p.violateQKey(pk)
+		return
+	}
+	n, _, payload := pk.wire()
+	if payload > q.recvSize {
+		p.drop(pk, DropTooLong)
+		return
+	}
+	if (n > 1 || pk.offload.Checksum) && !q.aggregate.Load() {
+		q.receiveSegments(pk)
+		return
+	}
+	if !q.takeCredits(int64(n)) {
+		p.counters.bufferOverruns.Add(1)
+		p.drop(pk, DropNoBuffer)
+		return
+	}
+	wc := rdma.WorkCompletion{
+		QP: q, Opcode: rdma.WCRecv, Buf: pk.buf,
+		SrcQP: pk.SrcQP, SLID: pk.SLID, SL: pk.SL, PKeyIndex: uint16(idx),
+		Offload: pk.offload,
+	}
+	if pk.offload.Checksum {
+		wc.Flags |= rdma.WCIPCsumOK
+	}
+	if pk.HasGRH {
+		wc.Flags |= rdma.WCGRH
+		wc.GRH = pk.GRH
+	}
+	if pk.DLID.IsMulticast() {
+		wc.Flags |= rdma.WCMulticast
+	}
+	if !q.recvCQ.push(&wc, pk.ev) {
+		p.drop(pk, DropNoBuffer)
+		return
+	}
+	pk.buf = nil
+}
+
+// receiveSegments cuts a large send into the datagrams that the wire would
+// carry, for a pair that takes no aggregates.
+func (q *qp) receiveSegments(pk *packet) {
+	for seg := range segments(pk) {
+		q.receive(seg)
+	}
+	pk.release()
+}
