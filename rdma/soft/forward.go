@@ -10,7 +10,7 @@ import (
 // Sizes of forwarding tables.
 const (
 	lftCap      = 0xc000 // unicast LIDs
-	mftCap      = 0x0400 // multicast LIDs from 0xc000
+	mftCap      = 0x1000 // multicast LIDs from 0xc000
 	lftBlock    = 64
 	mftBlock    = 32
 	noRoutePort = 0xff
