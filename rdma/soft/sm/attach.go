@@ -73,17 +73,28 @@ func (s *SM) receiveSA(from rdma.MADAddr, b *[rdma.MADSize]byte) {
 	if !ok {
 		return
 	}
-	var err error
-	if a.table {
-		err = s.tables.Send(from, &a.m, a.data)
-	} else {
-		err = s.gsi.Agent().Send(from, a.m.Bytes())
+	switch {
+	case a.table:
+		if err := s.tables.Send(from, &a.m, a.data); err != nil {
+			s.log.Debug("cannot answer", "lid", from.LID, "err", err)
+		}
+	case a.m.AttrID() == mad.AttrMCMemberRecord && m.Method() == mad.MethodSet && a.m.Status() == mad.StatusOK:
+		// A join is answered when the forwarding tables have it, so that
+		// nothing is lost that the new member sends at once. OpenSM answers
+		// first and leaves that to chance.
+		s.mu.Lock()
+		s.mft.answers = append(s.mft.answers, joinAnswer{from, a})
+		s.mu.Unlock()
+	default:
+		s.sendAnswer(from, a)
 	}
-	if err != nil {
-		s.log.Debug("cannot answer", "lid", from.LID, "err", err)
-	}
-	// The forwarding tables follow the answer, as with OpenSM.
 	wake(s.kickMFT)
+}
+
+func (s *SM) sendAnswer(to rdma.MADAddr, a *saAnswer) {
+	if err := s.gsi.Agent().Send(to, a.m.Bytes()); err != nil {
+		s.log.Debug("cannot answer", "lid", to.LID, "err", err)
+	}
 }
 
 func (s *SM) countMalformed() {

@@ -11,7 +11,7 @@
 // wanted state is written. A light sweep asks the switches whether a port
 // changed; that, a trap, or a request that failed, leads to a heavy one.
 // Multicast forwarding tables are written by a worker of their own, so that
-// joins do not wait for a sweep (mft.go).
+// joins do not wait for a sweep (mft.go); joins are answered after that.
 //
 // Several managers in a subnet agree on a master by SMInfo (sminfo.go).
 //

@@ -27,6 +27,14 @@ type mftState struct {
 	// waiters are closed when the worker has nothing left to do.
 	waiters []chan struct{}
 	failed  int // of the last round
+	// answers to joins wait for the next round.
+	answers []joinAnswer
+}
+
+// joinAnswer is the answer to a join that waits for the tables.
+type joinAnswer struct {
+	to rdma.MADAddr
+	*saAnswer
 }
 
 // mftKey names a block of a table.
@@ -138,7 +146,15 @@ type mftWrite struct {
 // to do at once.
 func (s *SM) writeMFT(ctx context.Context) bool {
 	s.mu.Lock()
+	answers := s.mft.answers
+	s.mft.answers = nil
+	defer func() {
+		for _, a := range answers {
+			s.sendAnswer(a.to, a.saAnswer)
+		}
+	}()
 	if s.state != mad.SMMaster || s.topo.self == nil {
+		answers = nil // memberships were forgotten
 		s.releaseMFTLocked(0)
 		s.mu.Unlock()
 		return false
@@ -155,8 +171,9 @@ func (s *SM) writeMFT(ctx context.Context) bool {
 	s.mu.Unlock()
 	failed := s.run(ctx, reqs)
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.mu.Unlock() // before the answers leave
 	if s.mft.epoch != epoch {
+		answers = nil
 		s.releaseMFTLocked(0)
 		return false
 	}
