@@ -4,6 +4,25 @@ import (
 	"ipoib/rdma"
 )
 
+// SetLID makes the manager give a port another LID, with the next sweep, which
+// it asks for. It returns rdma.ErrInvalid for what is no unicast LID, and
+// rdma.ErrInUse when another port has it.
+func (s *SM) SetLID(g rdma.GUID, lid rdma.LID) error {
+	if !lid.IsUnicast() || lid > lastLID {
+		return rdma.ErrInvalid
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for o, l := range s.known {
+		if l == lid && o != g {
+			return rdma.ErrInUse
+		}
+	}
+	s.known[g] = lid
+	s.requestLocked(todo{heavy: true})
+	return nil
+}
+
 // assignLIDsLocked gives every end port a LID. A port keeps the one that the
 // manager gave it, also when it was gone for a while; one that the manager
 // does not know keeps what it has, unless that is taken. Others get the lowest
