@@ -48,6 +48,8 @@ type client struct {
 	// broken: the peer does not receive any more; stopped: the writer ends.
 	broken, stopped bool
 	writer          sync.WaitGroup
+	// released is closed when the client has ended.
+	released chan struct{}
 
 	// dumpMu guards dump and serializes its steps; taken before mu.
 	dumpMu sync.Mutex
@@ -70,6 +72,7 @@ func newClient(s *Server, conn PacketConn, peer Peer) *client {
 		groups:      make(map[uint32]struct{}),
 		limit:       s.cfg.QueueBytes,
 		receiveSize: defaultReceiveSize,
+		released:    make(chan struct{}),
 	}
 	c.ready.L = &c.mu
 	return c
@@ -95,6 +98,7 @@ func (c *client) stop() {
 	drops := c.drops
 	c.mu.Unlock()
 	c.ready.Broadcast()
+	close(c.released)
 	c.conn.Close()
 	if drops > 0 {
 		c.srv.cfg.Logger.Info("netlink client did not read in time", "pid", c.peer.PID(), "portid", c.port, "drops", drops)
