@@ -1,0 +1,104 @@
+package netnstest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"ipoib/datapath/internal/netns"
+)
+
+// RequireRoot skips the test without root, or fails it when IPOIB_TEST_ROOT=1
+// says that it has to run.
+func RequireRoot(tb testing.TB) {
+	tb.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("IPOIB_TEST_ROOT") == "1" {
+		tb.Fatal("IPOIB_TEST_ROOT is set, but this is not root")
+	}
+	tb.Skip("needs root")
+}
+
+// NS is a network namespace that lasts as long as its file is open.
+type NS struct {
+	// File is its nsfs file.
+	File *os.File
+}
+
+// New makes a network namespace with the loopback interface up. It goes with
+// the test, and needs root (see RequireRoot).
+func New(tb testing.TB) *NS {
+	tb.Helper()
+	RequireRoot(tb)
+	type result struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		// Locked for good: the thread ends with the goroutine, and the
+		// namespace is kept by the file alone.
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			done <- result{err: os.NewSyscallError("unshare", err)}
+			return
+		}
+		f, err := os.Open("/proc/thread-self/ns/net")
+		done <- result{f, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		tb.Fatal(r.err)
+	}
+	tb.Cleanup(func() { r.f.Close() })
+	ns := &NS{File: r.f}
+	ns.Run(tb, "ip", "link", "set", "lo", "up")
+	return ns
+}
+
+// Command returns a command that will run in the namespace.
+func (n *NS) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	// The namespace is file 3 of nsenter, the first after standard error.
+	c := exec.CommandContext(ctx, "nsenter", append([]string{"--net=/proc/self/fd/3", name}, args...)...)
+	c.ExtraFiles = []*os.File{n.File}
+	return c
+}
+
+// Run runs a command in the namespace and returns its standard output. A
+// failing command fails the test.
+func (n *NS) Run(tb testing.TB, name string, args ...string) string {
+	tb.Helper()
+	var out, errs bytes.Buffer
+	c := n.Command(context.Background(), name, args...)
+	c.Stdout, c.Stderr = &out, &errs
+	if err := c.Run(); err != nil {
+		tb.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, errs.String())
+	}
+	return out.String()
+}
+
+// JSON runs a command in the namespace and decodes its output into v.
+func (n *NS) JSON(tb testing.TB, v any, name string, args ...string) {
+	tb.Helper()
+	out := n.Run(tb, name, args...)
+	if err := json.Unmarshal([]byte(out), v); err != nil {
+		tb.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// Do calls fn on a thread in the namespace; sockets made there belong to it.
+func (n *NS) Do(tb testing.TB, fn func() error) {
+	tb.Helper()
+	if err := netns.Do(n.File, fn); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package tun
+
+import "ipoib/rdma"
+
+// Poller reads devices. There are none on this system but those of tests.
+type Poller struct{}
+
+// NewPoller returns rdma.ErrNotSupported.
+func NewPoller(int) (*Poller, error) { return nil, rdma.ErrNotSupported }
+
+// Start reads a device on a goroutine of its own.
+func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error)) error {
+	go readLoop(d, batch, fn, gone)
+	return nil
+}
+
+// Close ends reading.
+func (p *Poller) Close() error { return nil }
