@@ -1,0 +1,166 @@
+package datapath
+
+import (
+	"net/netip"
+	"sync"
+
+	"ipoib/datapath/hostnet"
+)
+
+// netns is a network namespace with interfaces in it. Its watcher tells them
+// what the host changes.
+type netns struct {
+	drv   *Driver
+	ns    hostnet.Namespace
+	id    hostnet.ID
+	watch hostnet.Watcher
+	users int // guarded by drv.mu
+
+	mu     sync.Mutex
+	links  map[int]*Interface          // guarded by mu, as is all below
+	local  map[netip.Addr]map[int]bool // addresses of the namespace by link
+	synced chan struct{}               // closed after the first dump
+}
+
+// useNamespace returns the state of a namespace, watching it from its first
+// use on. It takes ns over.
+func (d *Driver) useNamespace(ns hostnet.Namespace) (*netns, error) {
+	d.mu.Lock()
+	if n := d.spaces[ns.ID()]; n != nil {
+		n.users++
+		d.mu.Unlock()
+		_ = ns.Close()
+		return n, nil
+	}
+	n := &netns{
+		drv: d, ns: ns, id: ns.ID(), users: 1,
+		links: make(map[int]*Interface), local: make(map[netip.Addr]map[int]bool),
+		synced: make(chan struct{}),
+	}
+	d.spaces[n.id] = n
+	d.mu.Unlock()
+	w, err := ns.Watch(n.onEvent)
+	if err != nil {
+		d.releaseNamespace(n)
+		return nil, system("watch namespace", ns.Name(), err)
+	}
+	d.mu.Lock()
+	n.watch = w
+	d.mu.Unlock()
+	return n, nil
+}
+
+// releaseNamespace ends one use; the last one lets go of the namespace, so
+// that it can disappear.
+func (d *Driver) releaseNamespace(n *netns) {
+	d.mu.Lock()
+	n.users--
+	last := n.users == 0
+	if last {
+		delete(d.spaces, n.id)
+	}
+	d.mu.Unlock()
+	if last {
+		// Closing waits for the watcher's callback, which must not be us.
+		go func() { _ = n.ns.Close() }()
+	}
+}
+
+// onEvent is called for each change in the namespace, in order.
+func (n *netns) onEvent(e hostnet.Event) {
+	switch e.Type {
+	case hostnet.EventLink:
+		if i := n.link(e.Link.Index); i != nil {
+			i.loop.post(func() { i.onLink(e.Link) })
+		}
+	case hostnet.EventLinkGone:
+		if i := n.link(e.Link.Index); i != nil {
+			n.detach(e.Link.Index)
+			i.loop.post(func() { i.onLinkGone(e.Moved) })
+		}
+	case hostnet.EventAddr:
+		n.setLocal(e.Addr, true)
+		if i := n.link(e.Addr.Index); i != nil {
+			i.loop.post(func() { i.onAddr(e.Addr) })
+		}
+	case hostnet.EventAddrGone:
+		n.setLocal(e.Addr, false)
+		if i := n.link(e.Addr.Index); i != nil {
+			i.loop.post(func() { i.onAddrGone(e.Addr) })
+		}
+	case hostnet.EventRoute:
+		n.each(func(i *Interface) { i.voidDests() })
+	case hostnet.EventGroups:
+		if i := n.link(e.Index); i != nil {
+			i.loop.post(i.readGroups)
+		}
+	case hostnet.EventSynced:
+		n.mu.Lock()
+		select {
+		case <-n.synced:
+		default:
+			close(n.synced)
+		}
+		n.mu.Unlock()
+		if e.Lost {
+			n.each(func(i *Interface) {
+				i.voidDests()
+				i.loop.post(i.readGroups)
+			})
+		}
+	}
+}
+
+// attach makes an interface hear of its link; detach ends that.
+func (n *netns) attach(ifindex int, i *Interface) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.links[ifindex] = i
+}
+
+func (n *netns) detach(ifindex int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.links, ifindex)
+}
+
+func (n *netns) link(ifindex int) *Interface {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.links[ifindex]
+}
+
+func (n *netns) each(fn func(*Interface)) {
+	n.mu.Lock()
+	list := make([]*Interface, 0, len(n.links))
+	for _, i := range n.links {
+		list = append(list, i)
+	}
+	n.mu.Unlock()
+	for _, i := range list {
+		fn(i)
+	}
+}
+
+func (n *netns) setLocal(a hostnet.Addr, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ip := a.Prefix.Addr()
+	if on {
+		if n.local[ip] == nil {
+			n.local[ip] = make(map[int]bool)
+		}
+		n.local[ip][a.Index] = true
+		return
+	}
+	if delete(n.local[ip], a.Index); len(n.local[ip]) == 0 {
+		delete(n.local, ip)
+	}
+}
+
+// isLocal reports whether ip is an address of any link of the namespace.
+func (n *netns) isLocal(ip netip.Addr) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.local[ip]) > 0
+}

@@ -1,0 +1,69 @@
+package datapath
+
+import (
+	"math/bits"
+	"sync/atomic"
+
+	"ipoib/datapath/encap"
+)
+
+// Params are the driver's parameters that are fixed at start (module
+// parameters of ib_ipoib, mode 0444). NewParams rounds them as the driver
+// does.
+type Params struct {
+	// SendQueueSize and RecvQueueSize are ring sizes in packets.
+	SendQueueSize, RecvQueueSize int
+	// RFCSendOnly joins groups that the host only sends to as
+	// SendOnlyNonMember, which cannot create them, and falls back to the
+	// all-routers group (RFC 4391 section 10). By default they are joined as
+	// SendOnlyFullMember, as the driver does, where the SA offers that.
+	RFCSendOnly bool
+	// Scope is the scope of the links' multicast GIDs; 0 is link-local
+	// (RFC 4391 section 4.1).
+	Scope encap.Scope
+}
+
+// Limits of the rings (kernel IPOIB_MIN_QUEUE_SIZE, IPOIB_MAX_QUEUE_SIZE).
+const (
+	DefaultSendQueue = 128
+	DefaultRecvQueue = 256
+	minSendQueue     = 128
+	minRecvQueue     = 2
+	maxQueue         = 8192
+)
+
+// Normalize fills in defaults and rounds the sizes up to powers of two within
+// their limits (kernel ipoib_init_module).
+func (p Params) Normalize() Params {
+	if p.SendQueueSize == 0 {
+		p.SendQueueSize = DefaultSendQueue
+	}
+	if p.RecvQueueSize == 0 {
+		p.RecvQueueSize = DefaultRecvQueue
+	}
+	if p.Scope == 0 {
+		p.Scope = encap.ScopeLinkLocal
+	}
+	p.SendQueueSize = min(max(pow2(p.SendQueueSize), minSendQueue), maxQueue)
+	p.RecvQueueSize = min(max(pow2(p.RecvQueueSize), minRecvQueue), maxQueue)
+	return p
+}
+
+// pow2 rounds up to a power of two.
+func pow2(n int) int {
+	if n <= 1 {
+		return 1
+	}
+	if n > maxQueue {
+		return maxQueue
+	}
+	return 1 << bits.Len(uint(n-1))
+}
+
+// DebugLevels are the debug switches that may change at run time; a value
+// above 0 enables (module parameters of ib_ipoib, mode 0644).
+type DebugLevels struct {
+	// Debug is debug_level: life cycle, paths, events. Mcast is
+	// mcast_debug_level, Data is data_debug_level: every packet.
+	Debug, Mcast, Data atomic.Int32
+}

@@ -1,0 +1,260 @@
+package datapath
+
+import (
+	"net/netip"
+	"time"
+
+	"ipoib/datapath/encap"
+	"ipoib/datapath/mcast"
+	"ipoib/datapath/path"
+	"ipoib/datapath/tun"
+	"ipoib/rdma"
+)
+
+// The transmit path, per batch of packets from the TUN:
+//
+//  1. Read takes what waits (transmitter goroutine).
+//  2. classify finds the destination: by the goroutine's own cache, by the
+//     table that the loop fills, or by handing the packet to the loop.
+//  3. The sends of the batch are posted at once.
+//  4. Receivers in this process that got packets run (EventBatch).
+//
+// Packets to one neighbour keep their order, except the first ones, which wait
+// for its address in the loop while later ones may find it resolved.
+
+// txBatch is the largest number of packets read before they are posted.
+const txBatch = 32
+
+// destCacheSize bounds the destinations that a transmitter remembers.
+const destCacheSize = 8192
+
+// txView is what the transmitter needs of the loop's state.
+type txView struct {
+	qp        rdma.QP
+	qkey      rdma.QKey
+	addr      encap.HardwareAddr
+	limit     int // largest message in bytes
+	broadcast *mcast.Group
+}
+
+// dest is a destination that was looked up: a neighbour or a group.
+type dest struct {
+	neigh *neighbour
+	group *mcast.Group
+	// fallback: packets may go to the all-routers group instead.
+	fallback bool
+}
+
+func (d *dest) dead() bool {
+	return d.neigh != nil && d.neigh.Dead() || d.group != nil && d.group.Dead()
+}
+
+// transmitter reads the TUN of one interface.
+type transmitter struct {
+	i     *Interface
+	gen   uint64
+	cache map[netip.Addr]dest
+	wrs   []rdma.SendWR
+	ev    rdma.EventBatch
+	now   time.Time
+}
+
+// startTransmitter begins to read the device. It runs on the loop.
+func (i *Interface) startTransmitter() {
+	t := &transmitter{i: i, cache: make(map[netip.Addr]dest)}
+	dev := i.dev
+	gone := func(err error) {
+		i.loop.post(func() {
+			if i.dev == dev {
+				i.onDeviceGone(err)
+			}
+		})
+	}
+	if err := i.drv.sys.Poller.Start(dev, txBatch, t.batch, gone); err != nil {
+		gone(err)
+	}
+}
+
+// batch sends a batch of packets; it owns their buffers.
+func (t *transmitter) batch(pkts []tun.Packet) {
+	i := t.i
+	v := i.tx.Load()
+	if v == nil {
+		for _, p := range pkts {
+			p.Buf.Free()
+			i.stats.drop(TXNotReady)
+		}
+		return
+	}
+	if g := i.txGen.Load(); g != t.gen {
+		t.gen = g
+		clear(t.cache)
+	}
+	t.now = i.drv.sys.Clock.Now()
+	t.wrs = t.wrs[:0]
+	for _, p := range pkts {
+		t.classify(v, p)
+	}
+	i.post(v.qp, t.wrs, &t.ev)
+	t.ev.Run()
+}
+
+// classify adds a packet to the batch, or hands it to the loop.
+func (t *transmitter) classify(v *txView, p tun.Packet) {
+	i := t.i
+	ip, err := encap.ParseIP(p.Buf.Bytes()[encap.HeaderLen:])
+	if err != nil {
+		p.Buf.Free()
+		i.stats.drop(TXMalformed)
+		return
+	}
+	if ip.IsND() && !i.addLinkLayerOption(v, &p) {
+		return
+	}
+	if i.tooLong(p, v.limit) {
+		i.handOver(ip, p)
+		return
+	}
+	if ip.IsIGMP() || ip.IsMLD() {
+		// The host joins or leaves groups: the lists have changed.
+		i.loop.post(i.readGroups)
+	}
+	d, ok := t.cache[ip.Dst]
+	if !ok || d.dead() {
+		if d, ok = i.lookupDest(ip.Dst); !ok || d.dead() {
+			i.handOver(ip, p)
+			return
+		}
+		if len(t.cache) >= destCacheSize {
+			clear(t.cache)
+		}
+		t.cache[ip.Dst] = d
+	}
+	to := t.target(&d)
+	if to == nil {
+		i.handOver(ip, p)
+		return
+	}
+	encap.PutHeader(p.Buf.Bytes(), ip.EtherType)
+	if i.dataOn() {
+		i.dataf("sending packet, length=%d dest_qpn=0x%06x", p.Buf.Len(), uint32(to.QPN))
+	}
+	t.wrs = append(t.wrs, rdma.SendWR{
+		Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: v.qkey, Offload: p.Offload,
+	})
+}
+
+// target returns where packets to d go, or nil when they have to wait.
+func (t *transmitter) target(d *dest) *path.Target {
+	if n := d.neigh; n != nil {
+		peer := n.Target.Load()
+		if peer == nil {
+			return nil
+		}
+		if n.Touch(t.now) {
+			t.i.loop.post(func() { t.i.neighs.Used(n) })
+		}
+		peer.Touch(t.now)
+		return peer.Target.Load()
+	}
+	d.group.Touch(t.now)
+	if to := d.group.Target.Load(); to != nil {
+		return to
+	}
+	if d.fallback {
+		return d.group.Fallback.Load()
+	}
+	return nil
+}
+
+// lookupDest returns a destination that the loop has resolved.
+func (i *Interface) lookupDest(ip netip.Addr) (dest, bool) {
+	i.destMu.Lock()
+	defer i.destMu.Unlock()
+	d, ok := i.dests[ip]
+	return d, ok
+}
+
+// storeDest tells the transmitter of a destination.
+func (i *Interface) storeDest(ip netip.Addr, d dest) {
+	i.destMu.Lock()
+	defer i.destMu.Unlock()
+	if len(i.dests) >= destCacheSize {
+		clear(i.dests)
+	}
+	i.dests[ip] = d
+}
+
+// tooLong reports whether a message, or a segment of it, exceeds the limit.
+func (i *Interface) tooLong(p tun.Packet, limit int) bool {
+	if p.Offload.Segment != rdma.SegmentNone {
+		return int(p.Offload.HeaderLen)+int(p.Offload.SegmentSize) > limit
+	}
+	return p.Buf.Len() > limit
+}
+
+// maxHandedOver bounds the packets on their way to the loop.
+const maxHandedOver = 1024
+
+// handOver passes a packet to the loop.
+func (i *Interface) handOver(ip encap.IP, p tun.Packet) {
+	if i.ctl.Add(1) > maxHandedOver {
+		i.ctl.Add(-1)
+		p.Buf.Free()
+		i.stats.drop(TXQueueFull)
+		return
+	}
+	i.loop.post(func() {
+		i.ctl.Add(-1)
+		i.slowTransmit(ip, p)
+	})
+}
+
+// post posts sends and counts them as the driver does. It owns the buffers.
+func (i *Interface) post(qp rdma.QP, wrs []rdma.SendWR, ev *rdma.EventBatch) {
+	if len(wrs) == 0 {
+		return
+	}
+	var packets, bytes uint64
+	for k := range wrs {
+		packets++
+		bytes += txBytes(&wrs[k])
+	}
+	for len(wrs) > 0 {
+		n, err := qp.PostSend(wrs, ev)
+		wrs = wrs[n:]
+		if err == nil {
+			break
+		}
+		// The first that was not taken is dropped, the rest tried again.
+		packets--
+		bytes -= txBytes(&wrs[0])
+		wrs[0].Buf.Free()
+		i.stats.drop(TXPost)
+		wrs = wrs[1:]
+	}
+	i.stats.txPackets.Add(packets)
+	i.stats.txBytes.Add(bytes)
+}
+
+// txBytes is what tx_bytes counts: the message with its encapsulation header,
+// of a large send without the headers that are repeated.
+func txBytes(wr *rdma.SendWR) uint64 {
+	n := uint64(wr.Buf.Len())
+	if wr.Offload.Segment != rdma.SegmentNone {
+		n -= uint64(wr.Offload.HeaderLen)
+	}
+	return n
+}
+
+// send posts one packet from the loop.
+func (i *Interface) send(to path.Target, p tun.Packet) {
+	wr := []rdma.SendWR{{Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: i.qkey, Offload: p.Offload}}
+	i.post(i.qp, wr, nil)
+}
+
+// dropTX drops a packet in the loop.
+func (i *Interface) dropTX(p tun.Packet, why Drop) {
+	p.Buf.Free()
+	i.stats.drop(why)
+}
