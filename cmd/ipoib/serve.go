@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"ipoib/cmd/internal/build"
+	"ipoib/cmd/ipoib/internal/logfmt"
+	"ipoib/cmd/ipoib/internal/service"
+	"ipoib/datapath"
+	"ipoib/nl/ipoibnl"
+)
+
+func serveCommand(e env) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "run the service in the foreground",
+		Description: "Without any configuration there is one channel adapter, soft0, with one port and\n" +
+			"the interface ib0. Interfaces stay when the service ends, so that the next one\n" +
+			"takes them over; --teardown removes them.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "configuration file (TOML)", Value: service.DefaultConfig},
+			&cli.StringSliceFlag{Name: "hca", Usage: "channel adapter `NAME[,ports=N][,guid=G][,mtu=M][,speed=S][,width=W][,profile=full|generic][,netns=NS][,ifname=IF]`; repeat for more"},
+			&cli.BoolFlag{Name: "no-hca", Usage: "start without channel adapters"},
+			&cli.StringFlag{Name: "partitions", Usage: "partition file in OpenSM's syntax; without one membership is open"},
+			&cli.StringFlag{Name: "subnet-prefix", Usage: "subnet prefix, such as fe80::"},
+			&cli.StringSliceFlag{Name: "param", Usage: "module parameter `NAME=VALUE`, such as send_queue_size=512"},
+			&cli.BoolFlag{Name: "rfc-sendonly", Usage: "join groups that are only sent to as RFC 4391 says, not as the driver does"},
+			&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info"},
+			&cli.BoolFlag{Name: "teardown", Usage: "stop a running service and remove all interfaces"},
+		},
+		Action: func(c *cli.Context) error { return serve(c, e) },
+	}
+}
+
+func serve(c *cli.Context, e env) error {
+	if c.Args().Present() {
+		return fmt.Errorf("serve: unexpected argument %q", c.Args().First())
+	}
+	cfg, err := serveConfig(c)
+	if err != nil {
+		return err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		return fmt.Errorf("serve: %q is not a log level (debug, info, warn, error)", cfg.LogLevel)
+	}
+	if level == slog.LevelInfo {
+		// The driver's debug messages have switches of their own.
+		level = datapath.LevelData
+	}
+	log := slog.New(logfmt.New(e.err, logfmt.Options{Level: level, Journal: os.Getenv("JOURNAL_STREAM") != ""}))
+	service.Version = build.Version
+	if c.Bool("teardown") {
+		return teardown(c.Context, cfg, log)
+	}
+	s, err := service.New(*cfg, log)
+	if err != nil {
+		return err
+	}
+	return s.Run(c.Context)
+}
+
+// serveConfig joins configuration file and flags; flags win.
+func serveConfig(c *cli.Context) (*service.Config, error) {
+	cfg, err := service.LoadConfig(c.String("config"), c.IsSet("config"))
+	if err != nil {
+		return nil, err
+	}
+	if c.IsSet("run-dir") || cfg.RunDir == "" {
+		cfg.RunDir = c.String("run-dir")
+	}
+	for name, dst := range map[string]*string{
+		"partitions": &cfg.Partitions, "subnet-prefix": &cfg.SubnetPrefix, "log-level": &cfg.LogLevel,
+	} {
+		if c.IsSet(name) || *dst == "" {
+			*dst = c.String(name)
+		}
+	}
+	if c.IsSet("rfc-sendonly") {
+		cfg.RFCSendOnly = c.Bool("rfc-sendonly")
+	}
+	for _, p := range c.StringSlice("param") {
+		name, value, ok := strings.Cut(p, "=")
+		n, err := strconv.Atoi(value)
+		if !ok || err != nil {
+			return nil, fmt.Errorf("serve: --param %q is not NAME=NUMBER", p)
+		}
+		if cfg.Params == nil {
+			cfg.Params = make(map[string]int)
+		}
+		cfg.Params[name] = n
+	}
+	if c.Bool("no-hca") {
+		cfg.NoHCA, cfg.HCAs = true, nil
+	}
+	if list := c.StringSlice("hca"); len(list) > 0 {
+		cfg.HCAs = nil
+		// The flag splits at commas: an element with "=" belongs to the
+		// adapter before it.
+		for _, part := range list {
+			key, value, isOption := strings.Cut(part, "=")
+			if !isOption {
+				cfg.HCAs = append(cfg.HCAs, service.HCA{Name: part})
+				continue
+			}
+			if len(cfg.HCAs) == 0 {
+				return nil, fmt.Errorf("serve: --hca %q has no adapter name in front", part)
+			}
+			if err := hcaOption(&cfg.HCAs[len(cfg.HCAs)-1], key, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return cfg, cfg.Normalize()
+}
+
+func hcaOption(h *service.HCA, key, value string) (err error) {
+	switch key {
+	case "ports":
+		h.Ports, err = strconv.Atoi(value)
+	case "mtu":
+		h.MTU, err = strconv.Atoi(value)
+	case "guid":
+		h.GUID = value
+	case "speed":
+		h.Speed = value
+	case "width":
+		h.Width = value
+	case "profile":
+		h.Profile = value
+	case "netns":
+		h.NetNS = value
+	case "ifname":
+		h.Ifnames = append(h.Ifnames, value)
+	default:
+		return fmt.Errorf("serve: --hca has no option %q (ports, guid, mtu, speed, width, profile, netns, ifname)", key)
+	}
+	if err != nil {
+		return fmt.Errorf("serve: --hca %s=%s is not a number", key, value)
+	}
+	return nil
+}
+
+// teardownWait bounds how long a running service may take to go.
+const teardownWait = 15 * time.Second
+
+// teardown removes everything: by the running service, or, where none runs,
+// what the last one left.
+func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error {
+	cl, err := dialPath(ctx, cfg.Socket())
+	if err == nil {
+		err = cl.Do(ipoibnl.CmdServiceStop, ipoibnl.ServiceStop{Teardown: true})
+		_ = cl.Close()
+		if err != nil {
+			return err
+		}
+		return waitGone(ctx, cfg.Socket())
+	}
+	if !errors.Is(err, errNoService) {
+		return err
+	}
+	return service.Cleanup(*cfg, log)
+}
+
+// waitGone waits until a service has removed its socket.
+func waitGone(ctx context.Context, socket string) error {
+	ctx, cancel := context.WithTimeout(ctx, teardownWait)
+	defer cancel()
+	for {
+		if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the service does not end")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
