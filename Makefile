@@ -1,0 +1,55 @@
+# Each target is a line that a person could type. See docs/contributing.md.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X ipoib/cmd/internal/build.Version=$(VERSION)
+LINT    := bin/golangci-lint
+LINT_VERSION := v2.15.0
+FUZZTIME ?= 10s
+
+.PHONY: all build test unit race integration lint fuzz bench demo deps clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipoib ./cmd/ipoib-ethtool
+
+# What the tests need from Debian; installs only what is missing, and says so.
+deps:
+	@tests/deps.sh
+
+test: deps build unit race integration
+
+unit:
+	IPOIB_TEST_TOOLS=1 $(GO) test ./...
+
+race:
+	$(GO) test -race ./...
+
+# In namespaces of its own, as root: whatever a test leaves behind is gone.
+integration: build
+	tests/isolated.sh $(GO) test -tags integration -count=1 -timeout 12m -v ./tests/... ./datapath/tun ./datapath/hostnet
+
+lint: $(LINT)
+	$(LINT) run ./...
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./rdma/... ./nl/... ./datapath/...
+
+$(LINT):
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+
+# Every fuzz target of every package for FUZZTIME.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+bench: deps build
+	tests/isolated.sh $(GO) run ./tests/bench
+
+demo: deps build
+	tests/isolated.sh tests/demo.sh
+
+clean:
+	rm -rf bin
