@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -213,7 +214,11 @@ func (i *Interface) namespace() (hostnet.Namespace, error) {
 		}
 		err = nil
 		if e != nil {
-			err = system("open namespace", i.name, e).(*Error)
+			err = func() *Error {
+				target := &Error{}
+				_ = errors.As(system("open namespace", i.name, e), &target)
+				return target
+			}()
 		}
 	})
 	if !ok || err != nil {

@@ -11,8 +11,6 @@ import (
 	"ipoib/rdma"
 )
 
-func key(k rdma.PKey) *rdma.PKey { return &k }
-
 // child makes a child by RTM_NEWLINK rules.
 func (h *host) child(name string, k rdma.PKey) *Interface {
 	h.w.t.Helper()
@@ -102,9 +100,9 @@ func TestNewChildRules(t *testing.T) {
 			{"default P_Key", ChildConfig{Name: "c0"}, 0},
 			{"twice", ChildConfig{Name: "c0"}, syscall.EEXIST},
 			{"same P_Key", ChildConfig{Name: "c1"}, 0},
-			{"limited form", ChildConfig{Name: "c2", PKey: key(0x0002)}, 0},
-			{"P_Key 0", ChildConfig{Name: "c3", PKey: key(0)}, syscall.EINVAL},
-			{"P_Key 0x8000", ChildConfig{Name: "c3", PKey: key(0x8000)}, syscall.EINVAL},
+			{"limited form", ChildConfig{Name: "c2", PKey: new(rdma.PKey(0x0002))}, 0},
+			{"P_Key 0", ChildConfig{Name: "c3", PKey: new(rdma.PKey(0))}, syscall.EINVAL},
+			{"P_Key 0x8000", ChildConfig{Name: "c3", PKey: new(rdma.PKey(0x8000))}, syscall.EINVAL},
 			{"mode 2", ChildConfig{Name: "c3", Mode: mode(2)}, syscall.EINVAL},
 			{"datagram, umcast", ChildConfig{Name: "c4", Mode: mode(Datagram), Umcast: &yes, TxQueueLen: 77, Alias: "mine"}, 0},
 			{"no name", ChildConfig{}, 0},
@@ -183,7 +181,7 @@ func TestChildInOtherNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := w.drv.NewChild(a.ib0, ChildConfig{Name: "eth0", PKey: key(0x8001), NS: ns})
+		c, err := w.drv.NewChild(a.ib0, ChildConfig{Name: "eth0", PKey: new(rdma.PKey(0x8001)), NS: ns})
 		if err != nil {
 			t.Fatal(err)
 		}

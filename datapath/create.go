@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -54,8 +55,8 @@ func (d *Driver) create(cfg createConfig) (_ *Interface, err error) {
 	undo := []func(){func() { d.releaseNamespace(i.ns) }}
 	defer func() {
 		if err != nil {
-			for k := len(undo) - 1; k >= 0; k-- {
-				undo[k]()
+			for _, u := range slices.Backward(undo) {
+				u()
 			}
 		}
 	}()

@@ -62,18 +62,15 @@ func system(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
 	num := syscall.EIO
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		num = errno
 	}
 	ext := ""
-	var host *hostnet.OpError
-	if errors.As(err, &host) {
+	if host, ok := errors.AsType[*hostnet.OpError](err); ok {
 		ext = host.ExtAck()
 	}
 	return &Error{Op: op, Name: name, Num: num, Ext: ext, Err: err}
@@ -88,8 +85,7 @@ func Errno(err error) syscall.Errno {
 	if errors.As(err, &e) {
 		return e.Errno()
 	}
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno
 	}
 	return syscall.EIO

@@ -35,7 +35,6 @@ type hostState struct {
 	forwarding bool // IPv6 forwarding: we are a router
 	linkLocal  bool // our link-local address was added since the last up
 	allMulti   bool
-	queued     bool // a readGroups is in the queue
 }
 
 // owns reports whether ip is an address of the interface.

@@ -94,13 +94,13 @@ func (i *Interface) SetHostLink(attrs []byte) error {
 	return i.changeHost("set link", hostnet.LinkChange{Attrs: attrs})
 }
 
-// AddAltNames and RemoveAltNames change the alternative names of the link:
-// attrs is an encoded IFLA_PROP_LIST.
+// AddAltNames adds alternative names of the link: attrs is an encoded
+// IFLA_PROP_LIST.
 func (i *Interface) AddAltNames(attrs []byte) error {
 	return i.changeHost("add names", hostnet.LinkChange{Type: newLinkProp, Attrs: attrs})
 }
 
-// RemoveAltNames: see AddAltNames.
+// RemoveAltNames removes alternative names, given as to AddAltNames.
 func (i *Interface) RemoveAltNames(attrs []byte) error {
 	return i.changeHost("remove names", hostnet.LinkChange{Type: delLinkProp, Attrs: attrs})
 }

@@ -1,7 +1,6 @@
 package datapath
 
 import (
-	"fmt"
 	"syscall"
 
 	"ipoib/datapath/encap"
@@ -74,9 +73,4 @@ func (s *mtuState) joined(m rdma.MTU) int {
 	}
 	s.group = g
 	return min(s.group, s.admin)
-}
-
-// tooLong is the driver's message about a packet above the limit.
-func tooLong(n, limit int) string {
-	return fmt.Sprintf("packet len %d (> %d) too long to send, dropping", n, limit)
 }

@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ipoib/datapath/encap"
 	"ipoib/datapath/hostnet"
 	"ipoib/datapath/hostnet/hostnettest"
 	"ipoib/datapath/tun/tuntest"
@@ -357,16 +356,6 @@ func (h *host) tap() (frames func(sent bool) []frame) {
 func ipoib(frames []frame) (out []frame) {
 	for _, f := range frames {
 		if f.BTH.DestQP() > rdma.QPNGSI {
-			out = append(out, f)
-		}
-	}
-	return out
-}
-
-// ofType returns the IPoIB frames of an EtherType.
-func ofType(frames []frame, t encap.EtherType) (out []frame) {
-	for _, f := range ipoib(frames) {
-		if typ, _, err := encap.Decap(f.Payload); err == nil && typ == t {
 			out = append(out, f)
 		}
 	}

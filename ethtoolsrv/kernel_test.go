@@ -341,7 +341,7 @@ func TestAgainstKernel(t *testing.T) {
 func describe(answers []string) string {
 	var s strings.Builder
 	for _, a := range answers {
-		for _, m := range strings.Split(a, "+") {
+		for m := range strings.SplitSeq(a, "+") {
 			b, _ := hex.DecodeString(m)
 			s.WriteString(nl.FormatDatagram(nl.ProtoGeneric, b))
 		}

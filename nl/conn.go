@@ -90,7 +90,7 @@ type Datagram struct {
 	NSID int32
 }
 
-var _ netlink.Socket = (*Conn)(nil)
+var _ netlink.Socket = (*Conn)(nil) //nolint:staticcheck // the one way in for a socket that is not the kernel's
 
 // NewConn says hello on pc and returns the connection. The error is the
 // service's syscall.Errno: EPROTONOSUPPORT for an unknown protocol or version,
@@ -241,7 +241,7 @@ func (c *Conn) roundTrip(m Control) (Control, error) {
 func (c *Conn) SetOpt(o Option, value uint32) error {
 	_, err := c.roundTrip(NewControl(OpSetOption, c.seq.Add(1), uint32(o), value))
 	var errno syscall.Errno
-	if errors.As(err, &errno) && err == errno {
+	if errors.As(err, &errno) && errors.Is(err, errno) {
 		return os.NewSyscallError("setsockopt", errno)
 	}
 	return err

@@ -49,7 +49,7 @@ const (
 	opAnswer ControlOp = 0x80
 )
 
-// HelloUnprivileged, in the flags of a hello, gives up all privileges: for who
+// HelloUnprivileged is a flag of a hello that gives up all privileges: for whoever
 // relays requests of a program that has none.
 const HelloUnprivileged uint32 = 1 << 31
 

@@ -102,8 +102,7 @@ type errnoer interface{ Errno() syscall.Errno }
 // toError reduces any error of a handler to an Error. The package comment has
 // the rules.
 func toError(err error) Error {
-	var own *Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Error](err); ok {
 		e := *own
 		e.Code = e.Errno()
 		return e

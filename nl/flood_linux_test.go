@@ -1,6 +1,7 @@
 package nl_test
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"syscall"
@@ -80,5 +81,5 @@ func TestFlood(t *testing.T) {
 
 func isErrno(err error, want syscall.Errno) bool {
 	se, ok := err.(interface{ Unwrap() error })
-	return ok && se.Unwrap() == want
+	return ok && errors.Is(se.Unwrap(), want)
 }

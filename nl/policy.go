@@ -70,8 +70,8 @@ type Policy struct {
 // MaxType returns the largest attribute type that the policy knows.
 func (p *Policy) MaxType() int { return max(len(p.Attrs)-1, 0) }
 
-// U8, U16, U32, U64 and S8 to S64 are integers of that width, in host byte
-// order (NLA_U8 ...).
+// U8 is NLA_U8. The integers, U8 to U64 and S8 to S64, have that width and are
+// in host byte order.
 func U8() AttrPolicy { return AttrPolicy{typ: TypeU8, umax: math.MaxUint8} }
 
 // U16 is NLA_U16; see [U8].
@@ -142,52 +142,52 @@ func Reject(text string) AttrPolicy { return AttrPolicy{typ: typeReject, reject:
 
 // Range limits an unsigned integer, or the length of a binary, to lo..hi
 // (NLA_POLICY_RANGE): ERANGE outside.
-func (a AttrPolicy) Range(lo, hi uint64) AttrPolicy {
-	a.check, a.umin, a.umax = checkRange, lo, hi
-	return a
+func (pt AttrPolicy) Range(lo, hi uint64) AttrPolicy {
+	pt.check, pt.umin, pt.umax = checkRange, lo, hi
+	return pt
 }
 
 // RangeSigned limits a signed integer to lo..hi.
-func (a AttrPolicy) RangeSigned(lo, hi int64) AttrPolicy {
-	a.check, a.smin, a.smax = checkRange, lo, hi
-	return a
+func (pt AttrPolicy) RangeSigned(lo, hi int64) AttrPolicy {
+	pt.check, pt.smin, pt.smax = checkRange, lo, hi
+	return pt
 }
 
 // Min limits an unsigned integer, or the length of a binary, from below
 // (NLA_POLICY_MIN).
-func (a AttrPolicy) Min(lo uint64) AttrPolicy {
-	a.check, a.umin = checkMin, lo
-	return a
+func (pt AttrPolicy) Min(lo uint64) AttrPolicy {
+	pt.check, pt.umin = checkMin, lo
+	return pt
 }
 
 // Max limits an unsigned integer, or the length of a binary, from above
 // (NLA_POLICY_MAX).
-func (a AttrPolicy) Max(hi uint64) AttrPolicy {
-	a.check, a.umax = checkMax, hi
-	return a
+func (pt AttrPolicy) Max(hi uint64) AttrPolicy {
+	pt.check, pt.umax = checkMax, hi
+	return pt
 }
 
 // Mask limits an unsigned integer to the bits of m (NLA_POLICY_MASK): EINVAL
 // "reserved bit set" otherwise.
-func (a AttrPolicy) Mask(m uint64) AttrPolicy {
-	a.check, a.mask = checkMask, m
-	return a
+func (pt AttrPolicy) Mask(m uint64) AttrPolicy {
+	pt.check, pt.mask = checkMask, m
+	return pt
 }
 
 // Func has fn decide after the type's own check (NLA_POLICY_VALIDATE_FN).
 // fn returns an error as a handler does.
-func (a AttrPolicy) Func(fn func(Attr) error) AttrPolicy {
-	a.check, a.fn = checkFunc, fn
-	return a
+func (pt AttrPolicy) Func(fn func(Attr) error) AttrPolicy {
+	pt.check, pt.fn = checkFunc, fn
+	return pt
 }
 
-func (a *AttrPolicy) isSigned() bool { return a.typ >= TypeS8 && a.typ <= TypeS64 }
+func (pt *AttrPolicy) isSigned() bool { return pt.typ >= TypeS8 && pt.typ <= TypeS64 }
 
-func (a *AttrPolicy) isNest() bool { return a.typ == TypeNested || a.typ == TypeNestedArray }
+func (pt *AttrPolicy) isNest() bool { return pt.typ == TypeNested || pt.typ == TypeNestedArray }
 
 // intLen returns the size of an integer type in bytes, 0 for other types.
-func (a *AttrPolicy) intLen() int {
-	switch a.typ {
+func (pt *AttrPolicy) intLen() int {
+	switch pt.typ {
 	case TypeU8, TypeS8:
 		return 1
 	case TypeU16, TypeS16:

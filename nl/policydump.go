@@ -61,55 +61,55 @@ func (s *PolicySet) At(i int) *Policy { return s.list[i] }
 // (netlink_policy_dump_write_attr). set numbers nested policies and may be
 // nil. It appends nothing and returns false for an attribute that has no
 // policy or is rejected.
-func (a *AttrPolicy) Describe(e *Encoder, t uint16, set *PolicySet) bool {
-	if a.typ == TypeUnspec || a.typ == typeReject {
+func (pt *AttrPolicy) Describe(e *Encoder, t uint16, set *PolicySet) bool {
+	if pt.typ == TypeUnspec || pt.typ == typeReject {
 		return false
 	}
 	e.Nest(t, func() {
 		switch {
-		case a.isNest():
-			if set != nil && a.nested != nil && a.nested.MaxType() > 0 {
-				e.U32(PolicyIdx, uint32(set.Index(a.nested)))
-				e.U32(PolicyMaxType, uint32(a.nested.MaxType()))
+		case pt.isNest():
+			if set != nil && pt.nested != nil && pt.nested.MaxType() > 0 {
+				e.U32(PolicyIdx, uint32(set.Index(pt.nested)))
+				e.U32(PolicyMaxType, uint32(pt.nested.MaxType()))
 			}
-		case a.intLen() > 0:
-			a.describeInt(e)
-		case a.typ == TypeBitfield32:
-			e.U32(PolicyBitfield32, uint32(a.mask))
-		case a.typ == TypeString, a.typ == TypeNulString, a.typ == TypeBinary:
-			a.describeLen(e)
+		case pt.intLen() > 0:
+			pt.describeInt(e)
+		case pt.typ == TypeBitfield32:
+			e.U32(PolicyBitfield32, uint32(pt.mask))
+		case pt.typ == TypeString, pt.typ == TypeNulString, pt.typ == TypeBinary:
+			pt.describeLen(e)
 		}
-		e.U32(PolicyType, uint32(a.typ))
+		e.U32(PolicyType, uint32(pt.typ))
 	})
 	return true
 }
 
-func (a *AttrPolicy) describeInt(e *Encoder) {
+func (pt *AttrPolicy) describeInt(e *Encoder) {
 	switch {
-	case a.check == checkFunc:
-	case a.isSigned():
-		e.S64(PolicyMinS, a.smin)
-		e.S64(PolicyMaxS, a.smax)
-	case a.check == checkMask:
-		e.U64(PolicyMask, a.mask)
+	case pt.check == checkFunc:
+	case pt.isSigned():
+		e.S64(PolicyMinS, pt.smin)
+		e.S64(PolicyMaxS, pt.smax)
+	case pt.check == checkMask:
+		e.U64(PolicyMask, pt.mask)
 	default:
-		e.U64(PolicyMinU, a.umin)
-		e.U64(PolicyMaxU, a.umax)
+		e.U64(PolicyMinU, pt.umin)
+		e.U64(PolicyMaxU, pt.umax)
 	}
 }
 
 // describeLen leaves out the lower bound of MinLen, as the kernel does.
-func (a *AttrPolicy) describeLen(e *Encoder) {
-	if a.check == checkRange {
-		if a.umin != 0 {
-			e.U32(PolicyMinLen, uint32(a.umin))
+func (pt *AttrPolicy) describeLen(e *Encoder) {
+	if pt.check == checkRange {
+		if pt.umin != 0 {
+			e.U32(PolicyMinLen, uint32(pt.umin))
 		}
-		if a.umax < 0xffff {
-			e.U32(PolicyMaxLen, uint32(a.umax))
+		if pt.umax < 0xffff {
+			e.U32(PolicyMaxLen, uint32(pt.umax))
 		}
 		return
 	}
-	if a.length != 0 {
-		e.U32(PolicyMaxLen, uint32(a.length))
+	if pt.length != 0 {
+		e.U32(PolicyMaxLen, uint32(pt.length))
 	}
 }

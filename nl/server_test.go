@@ -84,7 +84,7 @@ func TestHelloMisuse(t *testing.T) {
 		b, _, err := client.ReadPacket()
 		if c.want != 0 {
 			m, perr := nl.ParseControl(b)
-			if err != nil || perr != nil || !m.Answer || m.Err() != c.want || m.Sequence != 7 {
+			if err != nil || perr != nil || !m.Answer || !errors.Is(m.Err(), c.want) || m.Sequence != 7 {
 				t.Errorf("%s: answer %+v, %v, %v", c.name, m, err, perr)
 			}
 			b, _, err = client.ReadPacket()
@@ -243,7 +243,7 @@ func TestErrorMapping(t *testing.T) {
 			Header: netlink.Header{Type: toyFail, Flags: netlink.Request}, Data: make([]byte, 20),
 		})
 		var op *netlink.OpError
-		if !errors.As(err, &op) || op.Err != c.errno || op.Message != c.text || op.Offset != c.offset {
+		if !errors.As(err, &op) || !errors.Is(op.Err, c.errno) || op.Message != c.text || op.Offset != c.offset {
 			t.Errorf("%v: answered %v", c.err, err)
 		}
 	}

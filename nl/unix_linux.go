@@ -44,7 +44,7 @@ func (c *unixConn) ReadPacket() ([]byte, Sender, error) {
 	rerr := c.raw.Read(func(fd uintptr) bool {
 		var n int
 		n, err = peek(int(fd))
-		if err == unix.EAGAIN {
+		if errors.Is(err, unix.EAGAIN) {
 			return false
 		}
 		switch {

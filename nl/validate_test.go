@@ -18,7 +18,7 @@ var testPolicy = func() *nl.Policy {
 		9: nl.Binary(4), 10: nl.MinLen(6), 11: nl.ExactLen(6), 12: nl.Nest(inner),
 		13: nl.NestArray(inner), 14: nl.Bitfield32(3), 15: nl.Reject("go away"), 16: nl.Reject(""),
 		17: nl.U32().Range(10, 20), 18: nl.U8().Mask(0x0f), 19: nl.U16().Min(5), 20: nl.U64().Max(9),
-		21: nl.Unspec(2), 22: nl.AttrPolicy{}, 23: nl.S8(), 24: nl.S16().RangeSigned(-1, 1), 25: nl.S64(),
+		21: nl.Unspec(2), 22: {}, 23: nl.S8(), 24: nl.S16().RangeSigned(-1, 1), 25: nl.S64(),
 		26: nl.String(0), 27: nl.NulString(0), 28: nl.Nest(nil),
 		29: nl.U32().Func(func(a nl.Attr) error {
 			if a.Uint32()%2 != 0 {

@@ -30,8 +30,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err == nil {
 		return 0
 	}
-	var exit cli.ExitCoder
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[cli.ExitCoder](err); ok {
 		if s := exit.Error(); s != "" {
 			fmt.Fprintln(errOut, s)
 		}
@@ -67,8 +66,7 @@ func newApp(e env) *cli.App {
 
 // message is what a user sees of an error: of the service's, its text.
 func message(err error) string {
-	var op *netlink.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*netlink.OpError](err); ok {
 		if op.Message != "" {
 			return op.Message
 		}

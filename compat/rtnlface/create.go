@@ -1,6 +1,7 @@
 package rtnlface
 
 import (
+	"slices"
 	"syscall"
 
 	"github.com/mdlayher/netlink"
@@ -90,10 +91,8 @@ func (f *Face) newLink(r *rtnl.Request) (*datapath.Interface, error) {
 		}
 		return nil, syscall.ENODEV
 	}
-	for _, t := range []uint16{rtlink.AttrMap, rtlink.AttrProtinfo} {
-		if r.Attrs.Has(t) {
-			return nil, syscall.EOPNOTSUPP
-		}
+	if slices.ContainsFunc([]uint16{rtlink.AttrMap, rtlink.AttrProtinfo}, r.Attrs.Has) {
+		return nil, syscall.EOPNOTSUPP
 	}
 	if k.kind != rtlink.KindIPoIB {
 		return nil, f.refuseKind(r, k.kind)

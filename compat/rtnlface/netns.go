@@ -90,8 +90,7 @@ func (f *Face) mayEnter(r *rtnl.Request, file *os.File) error {
 
 // errnoOr returns the errno of an error, or another one.
 func errnoOr(err error, other syscall.Errno) syscall.Errno {
-	var num syscall.Errno
-	if errors.As(err, &num) {
+	if num, ok := errors.AsType[syscall.Errno](err); ok {
 		return num
 	}
 	return other

@@ -93,7 +93,7 @@ func Test4391_S6_1_Header(t *testing.T) {
 		}
 	}
 	for n := range HeaderLen {
-		if _, _, err := Decap(make([]byte, n)); err != ErrShort {
+		if _, _, err := Decap(make([]byte, n)); !errors.Is(err, ErrShort) {
 			t.Errorf("%d octets: %v", n, err)
 		}
 	}
@@ -197,14 +197,14 @@ func TestARPKinds(t *testing.T) {
 	if _, err := PutARP(b, f); err != nil || ARP(b).Op() != RARPReply || ARP(b).IsProbe() || !ARP(b).IsValid() {
 		t.Errorf("RARP: %v", err)
 	}
-	if _, err := PutARP(b[:ARPLen-1], f); err != ErrNoRoom {
+	if _, err := PutARP(b[:ARPLen-1], f); !errors.Is(err, ErrNoRoom) {
 		t.Errorf("short buffer: %v", err)
 	}
 	f.SenderIP = addr("::1")
-	if _, err := PutARP(b, f); err != ErrFamily {
+	if _, err := PutARP(b, f); !errors.Is(err, ErrFamily) {
 		t.Errorf("IPv6 address: %v", err)
 	}
-	if _, err := PutARP(b, ARPFields{}); err != ErrFamily {
+	if _, err := PutARP(b, ARPFields{}); !errors.Is(err, ErrFamily) {
 		t.Errorf("no address: %v", err)
 	}
 }

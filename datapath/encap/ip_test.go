@@ -3,6 +3,7 @@ package encap
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -104,7 +105,7 @@ func TestParseIPMalformed(t *testing.T) {
 		"fragment header": ipv6("fe80::1", "fe80::2", ProtoFragment, []byte{58, 0, 0, 0}),
 		"AH":              ipv6("fe80::1", "fe80::2", ProtoAH, []byte{58}),
 	} {
-		if ip, err := ParseIP(b); err != ErrMalformed || ip != (IP{}) {
+		if ip, err := ParseIP(b); !errors.Is(err, ErrMalformed) || ip != (IP{}) {
 			t.Errorf("%s: %+v, %v", name, ip, err)
 		}
 	}
@@ -183,7 +184,7 @@ func TestICMPErrors(t *testing.T) {
 		} else if l := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); l.TypeCode != layers.CreateICMPv6TypeCode(tc.typ, tc.code) {
 			t.Errorf("%s: other decoder: %v", name, l.TypeCode)
 		}
-		if _, err := put(make([]byte, n-1)); err != ErrNoRoom {
+		if _, err := put(make([]byte, n-1)); !errors.Is(err, ErrNoRoom) {
 			t.Errorf("%s in a short buffer: %v", name, err)
 		}
 	}
@@ -237,24 +238,24 @@ func TestICMPForbidden(t *testing.T) {
 			src = src6
 		}
 		out := make([]byte, 1500)
-		if _, err := PutHostUnreachable(out, tc.orig, src); err != tc.unreach {
+		if _, err := PutHostUnreachable(out, tc.orig, src); !errors.Is(err, tc.unreach) {
 			t.Errorf("%s: unreachable: %v, want %v", name, err, tc.unreach)
 		}
-		if _, err := PutPacketTooBig(out, tc.orig, src, 1280); err != tc.tooBig {
+		if _, err := PutPacketTooBig(out, tc.orig, src, 1280); !errors.Is(err, tc.tooBig) {
 			t.Errorf("%s: too big: %v, want %v", name, err, tc.tooBig)
 		}
 		group := addr("224.0.0.1")
 		if src == src6 {
 			group = addr("ff02::1")
 		}
-		if _, err := PutPacketTooBig(out, tc.orig, group, 1280); tc.tooBig == nil && err != ErrNoICMP {
+		if _, err := PutPacketTooBig(out, tc.orig, group, 1280); tc.tooBig == nil && !errors.Is(err, ErrNoICMP) {
 			t.Errorf("%s from a group: %v", name, err)
 		}
 		other := src6
 		if src == src6 {
 			other = src4
 		}
-		if _, err := PutHostUnreachable(out, tc.orig, other); tc.unreach == nil && err != ErrFamily {
+		if _, err := PutHostUnreachable(out, tc.orig, other); tc.unreach == nil && !errors.Is(err, ErrFamily) {
 			t.Errorf("%s from the other family: %v", name, err)
 		}
 	}
@@ -284,7 +285,7 @@ func FuzzICMPError(f *testing.F) {
 				t.Errorf("%+v, %v", ip, err)
 			}
 			// No error about an error.
-			if _, err := PutHostUnreachable(make([]byte, 1500), out[:n], src); err != ErrNoICMP {
+			if _, err := PutHostUnreachable(make([]byte, 1500), out[:n], src); !errors.Is(err, ErrNoICMP) {
 				t.Errorf("error about an error: %v", err)
 			}
 		}

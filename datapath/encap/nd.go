@@ -179,11 +179,15 @@ func (m ND) Destination() netip.Addr {
 	return netip.AddrFrom16([16]byte(m.icmp()[ndDestination:]))
 }
 
-// Router, Solicited and Override are the flags of an NA; false for the other
-// messages (RFC 4861 section 4.4).
-func (m ND) Router() bool    { return m.naFlag(naRouter) }
+// Router returns the R flag of an NA; false for the other messages (RFC 4861
+// section 4.4).
+func (m ND) Router() bool { return m.naFlag(naRouter) }
+
+// Solicited returns the S flag of an NA, as Router does.
 func (m ND) Solicited() bool { return m.naFlag(naSolicited) }
-func (m ND) Override() bool  { return m.naFlag(naOverride) }
+
+// Override returns the O flag of an NA, as Router does.
+func (m ND) Override() bool { return m.naFlag(naOverride) }
 
 func (m ND) naFlag(bit byte) bool {
 	return m.Type() == NeighborAdvertisement && m.icmp()[ndNAFlags]&bit != 0

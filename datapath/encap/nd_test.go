@@ -2,6 +2,7 @@ package encap
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
@@ -86,7 +87,7 @@ func TestND(t *testing.T) {
 		if ll, err := read(); ll != want.ll || err != nil {
 			t.Errorf("%s: address %v, %v", name, ll, err)
 		}
-		if _, err := other(); err != ErrNoOption {
+		if _, err := other(); !errors.Is(err, ErrNoOption) {
 			t.Errorf("%s: other option: %v", name, err)
 		}
 	}
@@ -113,14 +114,14 @@ func TestPutND(t *testing.T) {
 		if want := message(t, name)[HeaderLen:]; err != nil || !bytes.Equal(out[:n], want) {
 			t.Errorf("%s: built\n% x, want\n% x (%v)", name, out[:n], want, err)
 		}
-		if _, err := build(out[:n-1]); err != ErrNoRoom {
+		if _, err := build(out[:n-1]); !errors.Is(err, ErrNoRoom) {
 			t.Errorf("%s in a short buffer: %v", name, err)
 		}
 	}
-	if _, err := PutNS(out, NSFields{Src: addr("10.0.0.1"), Dst: addr6, Target: addr6}); err != ErrFamily {
+	if _, err := PutNS(out, NSFields{Src: addr("10.0.0.1"), Dst: addr6, Target: addr6}); !errors.Is(err, ErrFamily) {
 		t.Errorf("IPv4 address: %v", err)
 	}
-	if _, err := PutNA(out, NAFields{Src: addr6, Dst: addr6}); err != ErrFamily {
+	if _, err := PutNA(out, NAFields{Src: addr6, Dst: addr6}); !errors.Is(err, ErrFamily) {
 		t.Errorf("no target: %v", err)
 	}
 }
@@ -136,7 +137,7 @@ func TestPutDAD(t *testing.T) {
 	if err != nil || !m.IsDAD() {
 		t.Errorf("%v, probe %v", err, m.IsDAD())
 	}
-	if _, err := m.SLLA(); err != ErrNoOption {
+	if _, err := m.SLLA(); !errors.Is(err, ErrNoOption) {
 		t.Errorf("option: %v", err)
 	}
 }
@@ -223,7 +224,7 @@ func TestNDRules(t *testing.T) {
 		"empty":                   {nil, ErrNotND},
 		"no ICMPv6 header":        {buildND(t, ll, group, nil), ErrNotND},
 	} {
-		if _, err := ParseND(tc.packet); err != tc.want {
+		if _, err := ParseND(tc.packet); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
@@ -234,7 +235,7 @@ func TestNDRules(t *testing.T) {
 	} {
 		p := buildND(t, ll, group, concat(nsFixed, slla))
 		change(p)
-		if _, err := ParseND(p); err != ErrND {
+		if _, err := ParseND(p); !errors.Is(err, ErrND) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -259,7 +260,7 @@ func TestNDExtensionHeaders(t *testing.T) {
 		}
 		putICMPv6Checksum(p, IPv6Len+8)
 		m, err := ParseND(p)
-		if err != tc.want {
+		if !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err == nil && m.Target() != addr("fe80::200:5eef:1000:b") {
@@ -311,7 +312,7 @@ func Test4391_S9_3_1_OptionLength(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if ll, err := m.SLLA(); err != tc.want || err == nil && ll != linuxA {
+		if ll, err := m.SLLA(); !errors.Is(err, tc.want) || err == nil && ll != linuxA {
 			t.Errorf("%s: %v, %v", name, ll, err)
 		}
 	}
@@ -325,7 +326,7 @@ func Test4391_S9_3_2_PadFirst(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ll, err := m.SLLA(); err != ErrOption {
+		if ll, err := m.SLLA(); !errors.Is(err, ErrOption) {
 			t.Errorf("%v learnt as %v, %v", a, ll, err)
 		}
 	}

@@ -18,7 +18,7 @@ func TestAddLinkLayerOption(t *testing.T) {
 			t.Fatalf("%s stripped: %d octets, %v", name, len(bare), err)
 		}
 		decodeOther(t, bare)
-		if _, err := AddLinkLayerOption(slices.Clip(slices.Clone(bare)), ll); err != ErrNoRoom {
+		if _, err := AddLinkLayerOption(slices.Clip(slices.Clone(bare)), ll); !errors.Is(err, ErrNoRoom) {
 			t.Errorf("%s without room: %v", name, err)
 		}
 		got, err := AddLinkLayerOption(bare, ll)
@@ -84,7 +84,7 @@ func TestStripLinkLayerOptions(t *testing.T) {
 	}
 	bad := buildND(t, "fe80::1", "ff02::1", concat(raFixed, linkOption(OptSLLA, linuxA)))
 	bad[IPv6Len+2] ^= 1
-	if got, err := StripLinkLayerOptions(bad); err != ErrND || len(got) != len(bad) {
+	if got, err := StripLinkLayerOptions(bad); !errors.Is(err, ErrND) || len(got) != len(bad) {
 		t.Errorf("wrong checksum: %v", err)
 	}
 }
@@ -148,7 +148,7 @@ func FuzzRewrite(f *testing.F) {
 		checkND(t, bare)
 		added, err := AddLinkLayerOption(append(make([]byte, 0, len(in)+64), in...), linuxA)
 		if err != nil {
-			if err != ErrNoRoom { // only for a payload of 64 KiB
+			if !errors.Is(err, ErrNoRoom) { // only for a payload of 64 KiB
 				t.Fatal(err)
 			}
 			return

@@ -186,8 +186,7 @@ func (e *OpError) Unwrap() error { return e.Err }
 
 // ExtAck returns the kernel's text about the error (NLMSGERR_ATTR_MSG), or "".
 func (e *OpError) ExtAck() string {
-	var op *netlink.OpError
-	if errors.As(e.Err, &op) {
+	if op, ok := errors.AsType[*netlink.OpError](e.Err); ok {
 		return op.Message
 	}
 	return ""

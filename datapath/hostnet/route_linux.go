@@ -2,6 +2,7 @@ package hostnet
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"sync"
 
@@ -102,7 +103,8 @@ func (n *namespace) Route(q RouteQuery) (Route, error) {
 		q.Src = netip.Addr{}
 		r, err = s.lookup(q)
 	}
-	errno, isErrno := err.(unix.Errno)
+	var errno unix.Errno
+	isErrno := errors.As(err, &errno)
 	n.routes.put(s, err != nil && (!isErrno || errno == unix.EAGAIN))
 	if err != nil {
 		return Route{}, n.opError("look up route", q.Dst.String(), err)
@@ -120,7 +122,7 @@ func (s *routeSocket) lookup(q RouteQuery) (Route, error) {
 	for {
 		n, err := unix.Read(s.fd, s.rep[:])
 		switch {
-		case err == unix.EINTR:
+		case errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return Route{}, err

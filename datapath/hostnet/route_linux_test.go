@@ -2,6 +2,7 @@ package hostnet
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -203,7 +204,7 @@ func TestRouteReply(t *testing.T) {
 		"blackhole":    {[]byte{20, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0xea, 0xff, 0xff, 0xff}, nil},
 		"unreachable":  {[]byte{20, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x8f, 0xff, 0xff, 0xff}, nil},
 	} {
-		if _, _, err := decodeRouteReply(tc.b); err != tc.want {
+		if _, _, err := decodeRouteReply(tc.b); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}

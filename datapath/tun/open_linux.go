@@ -131,14 +131,14 @@ func attach(fd int, c *Config) error {
 // attachError explains what TUNSETIFF says (drivers/net/tun.c, tun_set_iff).
 func attachError(err error, existed bool, m Mode) error {
 	switch {
-	case err == unix.EBUSY && m == CreateNew, err == unix.EEXIST:
+	case errors.Is(err, unix.EBUSY) && m == CreateNew, errors.Is(err, unix.EEXIST):
 		return ErrExist
-	case err == unix.EBUSY:
+	case errors.Is(err, unix.EBUSY):
 		return ErrBusy
-	case err == unix.EINVAL && existed:
+	case errors.Is(err, unix.EINVAL) && existed:
 		// No TUN, or one with other queues.
 		return ErrExist
-	case err == unix.E2BIG:
+	case errors.Is(err, unix.E2BIG):
 		return fmt.Errorf("%w: too many queues", ErrBusy)
 	}
 	return os.NewSyscallError("TUNSETIFF", err)

@@ -69,8 +69,10 @@ func TestIntegrationOpen(t *testing.T) {
 	if i := got.Linkinfo; i.Kind != "tun" || i.Data.Type != "tun" || i.Data.PI || !i.Data.VnetHdr || i.Data.MultiQueue || !i.Data.Persist {
 		t.Errorf("link info %+v", i)
 	}
-	if d.Close() != nil || d.Close() != nil {
-		t.Error("Close failed")
+	for range 2 {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	if !show(t, ns, "ib0").Linkinfo.Data.Persist {
 		t.Error("persistent interface is gone")

@@ -178,7 +178,7 @@ func TestDispatch(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", s.name, err)
 			}
-		} else if !errors.As(err, &op) || op.Err != s.errno || op.Message != s.text || op.Offset != s.off {
+		} else if !errors.As(err, &op) || !errors.Is(op.Err, s.errno) || op.Message != s.text || op.Offset != s.off {
 			t.Errorf("%s: %v", s.name, err)
 		}
 	}
@@ -200,7 +200,7 @@ func TestReservedHeader(t *testing.T) {
 			Data:   []byte{cmd, 1, 0, 1},
 		})
 		var op *netlink.OpError
-		if want == "" && err != nil || want != "" && (!errors.As(err, &op) || op.Message != want || op.Err != syscall.EINVAL) {
+		if want == "" && err != nil || want != "" && (!errors.As(err, &op) || op.Message != want || !errors.Is(op.Err, syscall.EINVAL)) {
 			t.Errorf("command %d: %v", cmd, err)
 		}
 	}

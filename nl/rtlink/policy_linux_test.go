@@ -61,12 +61,10 @@ func TestPolicyKernel(t *testing.T) {
 
 // describe prints errno, text and offset.
 func describe(_ []netlink.Message, err error) string {
-	var op *netlink.OpError
-	if errors.As(err, &op) {
+	if op, ok := errors.AsType[*netlink.OpError](err); ok {
 		return fmt.Sprintf("%v %q at %d", op.Err, op.Message, op.Offset)
 	}
-	var own *nl.Error
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*nl.Error](err); ok {
 		return fmt.Sprintf("%v %q at %d", own.Code, own.Msg, own.Offset)
 	}
 	return fmt.Sprint(err)

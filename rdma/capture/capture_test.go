@@ -21,7 +21,7 @@ func frames(t *testing.T) [][]byte {
 		t.Fatal(err)
 	}
 	var out [][]byte
-	for _, block := range strings.Split(string(text), "\n\n") {
+	for block := range strings.SplitSeq(string(text), "\n\n") {
 		block = strings.TrimSpace(block)
 		if !strings.HasPrefix(block, "V") {
 			continue

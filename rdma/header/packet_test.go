@@ -172,7 +172,7 @@ func TestParseErrors(t *testing.T) {
 			if _, err := Parse(p); !errors.Is(err, tc.want) {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
-			if tc.want == ErrVCRC || len(p) < 2 {
+			if errors.Is(tc.want, ErrVCRC) || len(p) < 2 {
 				return
 			}
 			if _, err := ParseNoVCRC(p[:len(p)-2]); !errors.Is(err, tc.want) {

@@ -54,7 +54,7 @@ func TestStatusError(t *testing.T) {
 			t.Errorf("%v %#x: %v", tc.c, uint16(tc.s), err)
 		}
 		for _, e := range all {
-			if got := errors.Is(err, e); got != (e == tc.is) {
+			if got := errors.Is(err, e); got != (errors.Is(e, tc.is)) {
 				t.Errorf("%v is %v: %v", err, e, got)
 			}
 		}

@@ -171,11 +171,11 @@ func (r *RMPPReceiver) segment(now time.Time, m *MAD, h RMPPHeader) (*MAD, error
 	for int(r.next) < len(r.have) && r.have[r.next] {
 		r.next++
 	}
-	switch {
-	case r.next == r.last:
+	switch r.next {
+	case r.last:
 		r.done = true
 		return r.ack(m), nil
-	case r.next == r.window:
+	case r.window:
 		r.window += r.cfg.Window
 		return r.ack(m), nil
 	}

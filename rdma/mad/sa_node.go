@@ -154,7 +154,7 @@ func (r *SMInfoRecord) Unmarshal(b []byte) error {
 	return r.SMInfo.Unmarshal(b[4:])
 }
 
-// Components of SwitchInfoRecord.
+// SWIRLID is a component of SwitchInfoRecord.
 const SWIRLID ComponentMask = 1 << 0
 
 // SwitchInfoRecordLen is the length of SwitchInfoRecord in bytes.

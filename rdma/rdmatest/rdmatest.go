@@ -81,10 +81,11 @@ type side struct {
 	qp   rdma.QP
 }
 
+const qkey rdma.QKey = 0x80000b1b
+
 const (
-	qkey     rdma.QKey = 0x80000b1b
-	recvSize           = 4096
-	depth              = 128
+	recvSize = 4096
+	depth    = 128
 )
 
 // sideOpts changes how a side is made; zero values are the defaults above.

@@ -183,19 +183,8 @@ func (g *mcGroup) unused() mad.JoinState {
 // compatible tells whether a join fits the membership that the port has
 // (kernel cmp_rec). Join states are compared apart.
 func compatible(have, want *mad.MCMemberRecord, mask mad.ComponentMask) bool {
-	return !(mask.Has(mad.MCRPortGID) && want.PortGID != have.PortGID ||
-		mask.Has(mad.MCRQKey) && want.QKey != have.QKey ||
-		mask.Has(mad.MCRMLID) && want.MLID != have.MLID ||
-		mask.Has(mad.MCRTClass) && want.TClass != have.TClass ||
-		mask.Has(mad.MCRPKey) && want.PKey != have.PKey ||
-		mask.Has(mad.MCRSL) && want.SL != have.SL ||
-		mask.Has(mad.MCRFlowLabel) && want.FlowLabel != have.FlowLabel ||
-		mask.Has(mad.MCRHopLimit) && want.HopLimit != have.HopLimit ||
-		mask.Has(mad.MCRScope) && want.Scope != have.Scope ||
-		mask.Has(mad.MCRMTUSelector|mad.MCRMTU) && !selects(want.MTUSelector, int(have.MTU), int(want.MTU)) ||
-		mask.Has(mad.MCRRateSelector|mad.MCRRate) && !selects(want.RateSelector, have.Rate.Mbps(), want.Rate.Mbps()) ||
-		mask.Has(mad.MCRPacketLifeTimeSelector|mad.MCRPacketLifeTime) &&
-			!selects(want.PacketLifeTimeSelector, int(have.PacketLifeTime), int(want.PacketLifeTime)))
+	return (!mask.Has(mad.MCRPortGID) || want.PortGID == have.PortGID) && (!mask.Has(mad.MCRQKey) || want.QKey == have.QKey) && (!mask.Has(mad.MCRMLID) || want.MLID == have.MLID) && (!mask.Has(mad.MCRTClass) || want.TClass == have.TClass) && (!mask.Has(mad.MCRPKey) || want.PKey == have.PKey) && (!mask.Has(mad.MCRSL) || want.SL == have.SL) && (!mask.Has(mad.MCRFlowLabel) || want.FlowLabel == have.FlowLabel) && (!mask.Has(mad.MCRHopLimit) || want.HopLimit == have.HopLimit) && (!mask.Has(mad.MCRScope) || want.Scope == have.Scope) && (!mask.Has(mad.MCRMTUSelector|mad.MCRMTU) || selects(want.MTUSelector, int(have.MTU), int(want.MTU))) && (!mask.Has(mad.MCRRateSelector|mad.MCRRate) || selects(want.RateSelector, have.Rate.Mbps(), want.Rate.Mbps())) && (!mask.Has(mad.MCRPacketLifeTimeSelector|mad.MCRPacketLifeTime) ||
+		selects(want.PacketLifeTimeSelector, int(have.PacketLifeTime), int(want.PacketLifeTime)))
 }
 
 // selects applies a selector of a request to a value that there is.

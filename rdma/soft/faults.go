@@ -44,13 +44,13 @@ type PacketInfo struct {
 	Payload []byte
 }
 
-func (pk *packet) info() PacketInfo {
+func (p *packet) info() PacketInfo {
 	i := PacketInfo{
-		SLID: pk.SLID, DLID: pk.DLID, DestQP: pk.DestQP, Opcode: pk.Opcode,
-		PKey: pk.PKey, PSN: pk.PSN, Management: pk.VL == vlManagement,
+		SLID: p.SLID, DLID: p.DLID, DestQP: p.DestQP, Opcode: p.Opcode,
+		PKey: p.PKey, PSN: p.PSN, Management: p.VL == vlManagement,
 	}
-	if pk.buf != nil {
-		i.Payload = pk.buf.Bytes()
+	if p.buf != nil {
+		i.Payload = p.buf.Bytes()
 	}
 	return i
 }

@@ -134,15 +134,3 @@ func (l *Link) carry(pk *packet, from *port) {
 	}
 	to.receive(pk)
 }
-
-// peer returns the port at the other end, or nil.
-func (p *port) peer() *port {
-	l := p.link.Load()
-	if l == nil || !l.IsUp() {
-		return nil
-	}
-	if l.ends[0] == p {
-		return l.ends[1]
-	}
-	return l.ends[0]
-}

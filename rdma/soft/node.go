@@ -35,14 +35,6 @@ type node struct {
 	traps trapSender
 }
 
-// managementPorts returns the ports that have a LID and an SMA address.
-func (n *node) managementPorts() []*port {
-	if n.kind == kindSwitch {
-		return n.ports[:1]
-	}
-	return n.ports[1:]
-}
-
 // externalPorts returns the ports that have a link.
 func (n *node) externalPorts() []*port { return n.ports[1:] }
 

@@ -1,6 +1,7 @@
 package soft
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"ipoib/rdma"
@@ -83,12 +84,7 @@ func (p *port) ownsGID(g rdma.GID) bool {
 
 // pkeyAllowed reports whether any entry of the table accepts a packet's P_Key.
 func (p *port) pkeyAllowed(pk rdma.PKey) bool {
-	for _, t := range *p.pkeys.Load() {
-		if pk.Match(t) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(*p.pkeys.Load(), pk.Match)
 }
 
 // pkeySendable reports whether whoever faces a switch port may send with a

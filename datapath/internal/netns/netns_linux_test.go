@@ -29,7 +29,7 @@ func TestDoOwn(t *testing.T) {
 	want := errors.New("from fn")
 	for name, ns := range map[string]*os.File{"nil": nil, "own": f} {
 		calls := 0
-		if err := Do(ns, func() error { calls++; return want }); err != want || calls != 1 {
+		if err := Do(ns, func() error { calls++; return want }); !errors.Is(err, want) || calls != 1 {
 			t.Errorf("%s: %d calls, error %v", name, calls, err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestIntegrationDo(t *testing.T) {
 			t.Fatalf("left in namespace %d, want %d", got, home)
 		}
 	}
-	if err := Do(f, func() error { return os.ErrInvalid }); err != os.ErrInvalid {
+	if err := Do(f, func() error { return os.ErrInvalid }); !errors.Is(err, os.ErrInvalid) {
 		t.Errorf("error of fn: %v", err)
 	}
 }

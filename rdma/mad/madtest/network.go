@@ -1,6 +1,7 @@
 package madtest
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -112,10 +113,8 @@ func (p *Port) agentFor(qp rdma.QPN, class, method uint8) *Agent {
 		if a.cfg.QP != qp || classOf(a.cfg.Class) != classOf(class) {
 			continue
 		}
-		for _, m := range a.cfg.Methods {
-			if m == method {
-				return a
-			}
+		if slices.Contains(a.cfg.Methods, method) {
+			return a
 		}
 	}
 	return nil

@@ -251,11 +251,11 @@ func (p *partParser) group(mgid rdma.GID) *GroupConfig {
 }
 
 func (p *partParser) parseFlag(d *partDef, flag, val string, hasVal bool) error {
-	switch {
-	case flag == "":
+	switch flag {
+	case "":
 		p.warn("empty flag ignored")
 		return nil
-	case flag == "indx0":
+	case "indx0":
 		d.index0 = true
 		return nil
 	}

@@ -45,7 +45,7 @@ func readVectors(t *testing.T) []vector {
 			out = append(out, v)
 		default:
 			v := &out[len(out)-1]
-			for _, x := range strings.Fields(line) {
+			for x := range strings.FieldsSeq(line) {
 				b, err := strconv.ParseUint(x, 16, 8)
 				if x != "xx" && err != nil {
 					t.Fatal(err)

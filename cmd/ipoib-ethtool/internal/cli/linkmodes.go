@@ -31,9 +31,6 @@ const (
 	modeFECLLRS   = 74
 )
 
-// knownModes is the number of link modes of ethtool 6.1.
-const knownModes = 93
-
 func classOf(mode int) modeClass {
 	switch {
 	case mode == modeAutoneg:

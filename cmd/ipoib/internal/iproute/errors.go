@@ -49,11 +49,6 @@ func (s *session) incomplete() error {
 	return fatal(255)
 }
 
-func (s *session) missing(key string) error {
-	s.errorf("Error: argument \"%s\" is required\n", key)
-	return fatal(255)
-}
-
 func (s *session) invalid(msg, arg string) error {
 	s.errorf("Error: argument \"%s\" is wrong: %s\n", arg, msg)
 	return fatal(255)

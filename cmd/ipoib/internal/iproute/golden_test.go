@@ -60,12 +60,12 @@ var (
 func parse(t *testing.T, text string) (out []*rtlink.Link) {
 	t.Helper()
 	index := map[string]uint32{}
-	for _, l := range strings.Split(text, "\n") {
+	for l := range strings.SplitSeq(text, "\n") {
 		if m := headRE.FindStringSubmatch(l); m != nil {
 			index[m[2]] = uint32(number(t, m[1]))
 		}
 	}
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		if m := headRE.FindStringSubmatch(line); m != nil {
 			l := &rtlink.Link{
 				Index: int32(number(t, m[1])), Name: m[2], Flags: flagsOf(m[4]), MTU: new(uint32(number(t, m[5]))), Qdisc: m[6],
@@ -122,7 +122,7 @@ func flagsOf(s string) (f uint32) {
 		"LOOPBACK": rtlink.FlagLoopback, "BROADCAST": rtlink.FlagBroadcast, "MULTICAST": rtlink.FlagMulticast,
 		"UP": rtlink.FlagUp, "LOWER_UP": rtlink.FlagLowerUp | rtlink.FlagRunning, "NOARP": rtlink.FlagNoARP,
 	}
-	for _, w := range strings.Split(s, ",") {
+	for w := range strings.SplitSeq(s, ",") {
 		f |= bits[w]
 	}
 	return f

@@ -133,7 +133,7 @@ func (l *Lab) service(ctx context.Context) (*ipoibnl.Client, error) {
 		}
 		select {
 		case err := <-exited:
-			return nil, fmt.Errorf("the service ended at once (%v), see %s", err, logFile)
+			return nil, fmt.Errorf("the service ended at once (%w), see %s", err, logFile)
 		case <-deadline:
 			return nil, fmt.Errorf("the service does not answer, see %s", logFile)
 		case <-ctx.Done():

@@ -75,10 +75,10 @@ func (p *Printer) EndList() {
 	_ = p.w.Flush()
 }
 
-// BeginObject and EndObject enclose what is printed of one link in a list.
+// BeginObject starts what is printed of one link in a list.
 func (p *Printer) BeginObject() { p.object("") }
 
-// EndObject: see BeginObject.
+// EndObject ends what BeginObject started.
 func (p *Printer) EndObject() { p.endObject() }
 
 // Text prints text that is in no JSON.

@@ -95,8 +95,7 @@ func LoadConfig(path string, must bool) (*Config, error) {
 	dec := toml.NewDecoder(bytes.NewReader(text))
 	meta, err := dec.Decode(cfg)
 	if err != nil {
-		var pe toml.ParseError
-		if errors.As(err, &pe) {
+		if pe, ok := errors.AsType[toml.ParseError](err); ok {
 			return nil, fmt.Errorf("%s: %s", path, pe.ErrorWithPosition())
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -146,7 +145,7 @@ func (c *Config) Normalize() error {
 func (c *Config) prefix() (uint64, error) {
 	g, err := rdma.ParseGID(c.SubnetPrefix)
 	if err != nil || g.GUID() != 0 || g.IsMulticast() {
-		return 0, fmt.Errorf("subnet_prefix %q is not a /64 prefix such as fe80::", c.SubnetPrefix)
+		return 0, fmt.Errorf("subnet_prefix %q is not a /64 prefix, such as fe80:: is", c.SubnetPrefix)
 	}
 	return g.Prefix(), nil
 }
