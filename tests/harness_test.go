@@ -284,8 +284,7 @@ func (l *lab) stat(i int, dev, name string) uint64 {
 
 // exitCode returns the exit code that an error of try tells of.
 func exitCode(err error) int {
-	var e *exec.ExitError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
 		return e.ExitCode()
 	}
 	return 0
