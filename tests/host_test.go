@@ -5,8 +5,11 @@ package tests
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What the stock ip does to ib0 is followed: its name, its MTU, its namespace,
@@ -146,5 +149,53 @@ func TestLab(t *testing.T) {
 	l.up(1)
 	if code := exitCode(l.tryOn(1, "sh", "-c", "exit 42")); code != 42 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// When a pod's namespace is deleted its child goes, and the namespace with it.
+// A host of the lab that is deleted by hand leaves no adapter behind.
+func TestDeletedNamespace(t *testing.T) {
+	l := newLab(t, "--hca", "soft0")
+	ns := fmt.Sprintf("pod-%d", os.Getpid())
+	l.run("ip", "netns", "add", ns)
+	deleted := false
+	defer func() {
+		if !deleted {
+			_ = l.try("ip", "netns", "del", ns)
+		}
+	}()
+	l.run("ip", "link", "set", "ib0", "up")
+	l.run("ipoib", "link", "add", "ib0.8001", "pkey", "0x8001")
+	l.run("ip", "link", "set", "ib0.8001", "netns", ns)
+	l.up(1)
+	l.eventually("the child is in the pod", func() bool {
+		return strings.Contains(l.run("ip", "netns", "exec", ns, "ipoib", "link", "show"), "ib0.8001")
+	})
+	// A process keeps the namespace alive without its name.
+	keeper := l.command("ip", "netns", "exec", ns, "sleep", "100")
+	if err := keeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = keeper.Process.Kill() }()
+	pid := strconv.Itoa(keeper.Process.Pid)
+	l.eventually("the keeper is in the pod", func() bool {
+		return l.try("nsenter", "-t", pid, "-n", "ip", "link", "show", "dev", "ib0.8001") == nil
+	})
+	l.run("ip", "netns", "del", ns)
+	deleted = true
+	l.run("ip", "netns", "del", "ibhost1")
+	l.eventually("the adapter is gone", func() bool { return !strings.Contains(l.run("ipoib", "fabric", "hcas"), "soft1") })
+	time.Sleep(5 * time.Second)
+	if out := l.run("nsenter", "-t", pid, "-n", "ipoib", "link", "show"); !strings.Contains(out, "ib0.8001") {
+		t.Errorf("the child went although a process uses its namespace: %q", out)
+	}
+	_ = keeper.Process.Kill()
+	_ = keeper.Wait()
+	l.eventually("the child is gone", func() bool {
+		b, err := os.ReadFile(filepath.Join(l.runDir, "state.json"))
+		return err == nil && !strings.Contains(string(b), "ib0.8001")
+	})
+	if !strings.Contains(l.run("ipoib", "link", "show"), "ib0:") {
+		t.Error("ib0 went along")
 	}
 }
