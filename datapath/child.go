@@ -202,7 +202,7 @@ func (d *Driver) Delete(i *Interface) error {
 // namespace opens the namespace of the interface once more.
 func (i *Interface) namespace() (hostnet.Namespace, error) {
 	var ns hostnet.Namespace
-	var err error = errGone("open namespace", i.Name())
+	err := error(errGone("open namespace", i.Name()))
 	ok := i.loop.call(func() {
 		f := i.ns.ns.File()
 		var e error
