@@ -2,6 +2,7 @@ package datapath
 
 import (
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -317,8 +318,11 @@ func Test4392_S3_2_2_1_Transient(t *testing.T) {
 func Test4392_S4_1_BringUp(t *testing.T) {
 	inWorld(t, worldConfig{partitions: loud, params: Params{Scope: encap.ScopeSiteLocal}}, func(w *world) {
 		h := w.host(1)
-		var states []Info
+		var mu sync.Mutex
+		var states []Info // guarded by mu
 		cancel := w.drv.Subscribe(func(c Change) {
+			mu.Lock()
+			defer mu.Unlock()
 			if c.New != nil {
 				states = append(states, *c.New)
 			}
@@ -332,6 +336,8 @@ func Test4392_S4_1_BringUp(t *testing.T) {
 		}
 		w.sm.Pause(false)
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		carrier := slices.IndexFunc(states, func(i Info) bool { return i.Carrier })
 		if carrier < 1 || states[carrier].MTU != 4092 || states[carrier].QKey != 0x80001234 || states[carrier-1].Carrier {
 			t.Errorf("states %+v", states)
