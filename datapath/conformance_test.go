@@ -105,7 +105,7 @@ func lifeOf(t *testing.T, c lifeConfig) *life {
 	defer livesMu.Unlock()
 	if lives[c.name] == nil {
 		l := &life{lifeConfig: c, ifaces: map[end]Info{}, groups: map[rdma.GID]mad.MCMemberRecord{}}
-		cfg := worldConfig{hosts: 2, partitions: c.partitions, params: Params{Scope: encap.Scope(c.scope)}}
+		cfg := worldConfig{hosts: 2, noSM: true, partitions: c.partitions, params: Params{Scope: encap.Scope(c.scope)}}
 		inWorld(t, cfg, l.play)
 		if t.Failed() {
 			t.FailNow()
@@ -122,6 +122,9 @@ func (l *life) play(w *world) {
 	for _, h := range w.hosts {
 		h.capture(&l.events, &mu)
 	}
+	w.runSM() // not before, so that nothing of the beginning is missed
+	w.settle()
+	w.settle()
 	must := func(err error) {
 		w.t.Helper()
 		if err != nil {
