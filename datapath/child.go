@@ -148,11 +148,11 @@ func (d *Driver) CreateChild(p *Interface, pkey rdma.PKey) (*Interface, error) {
 	}
 	info := p.Info()
 	if info.PKey == pkey.Full() {
-		return nil, refuse(op, p.Name(), syscall.ENOTUNIQ, "")
+		return nil, refuse(op, p.Name(), errNotUnique, "")
 	}
 	for _, c := range d.children(p) {
 		if c.legacy && c.Info().PKey == pkey.Full() {
-			return nil, refuse(op, p.Name(), syscall.ENOTUNIQ, "")
+			return nil, refuse(op, p.Name(), errNotUnique, "")
 		}
 	}
 	ns, err := p.namespace()
