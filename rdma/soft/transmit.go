@@ -67,7 +67,8 @@ const vlManagement = 15
 // send starts a packet of a queue pair at its port: to the port itself, or
 // out.
 func (p *port) send(pk *packet) {
-	pk.SLID = p.LID()
+	// A caller may have set the path bits, the low LMC bits of the LID.
+	pk.SLID = p.LID() | pk.SLID&(1<<p.lmc.Load()-1)
 	if pk.DLID.IsUnicast() && p.ownsLID(pk.DLID) {
 		// A channel adapter loops packets to its own LID back inside.
 		if p.gate().receives() {
