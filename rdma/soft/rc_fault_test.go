@@ -93,7 +93,7 @@ func TestRCSurvivesFaults(t *testing.T) {
 		n := newTestNet(t, 2)
 		a, b := connect(t, n.port(0), n.port(1), rcOpts{psns: [2]rdma.PSN{0xfff000, 3}, timeout: 8})
 		n.f.LinkAt(n.hcas[0].At(1)).SetFaults(Faults{Loss: 0.01, Duplicate: 0.01, Reorder: 0.01})
-		stream(t, a, b, 100_000, 5000)
+		stream(t, a, b, 100_000/raceFactor, 5000)
 		ca, cb := n.hcas[0].HWCounters(), n.hcas[1].HWCounters()
 		for _, name := range []string{"packet_seq_err", "local_ack_timeout_err", "completer_retry_err"} {
 			if ca[name] == 0 {
@@ -130,7 +130,7 @@ func TestRCFaultKinds(t *testing.T) {
 					n := newTestNet(t, 2)
 					a, b := connect(t, n.port(0), n.port(1), rcOpts{mtu: rdma.MTU512, timeout: 12})
 					set(n.f.LinkAt(n.hcas[0].At(1)))
-					stream(t, a, b, 300, 20000)
+					stream(t, a, b, 200/raceFactor, 20000)
 				})
 			})
 		}
@@ -156,7 +156,7 @@ func TestRCFaultsChange(t *testing.T) {
 			}
 		}()
 		for range 5 {
-			stream(t, a, b, 2000, 9000)
+			stream(t, a, b, 2000/raceFactor, 9000)
 		}
 		<-done
 	})
