@@ -23,7 +23,7 @@
 //
 // An RC message travels as one packet descriptor that holds all of it; taps
 // and faulty links see the packets of the path MTU that it is on the wire
-// (messagePackets in rc_respond.go). The descriptor lends the sender's buffer.
+// (rc_wire.go). The descriptor lends the sender's buffer.
 // Where no link of the way has faults, the receiver takes the buffer over,
 // which acknowledges the message at once: nothing is copied and nothing waits.
 // Otherwise the sender keeps it until an acknowledgement comes, and sends

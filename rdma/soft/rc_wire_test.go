@@ -230,3 +230,43 @@ func TestRCTshark(t *testing.T) {
 		t.Errorf("tshark -V: %v\n%s", err, out)
 	}
 }
+
+// The negative variants of the reference frames.
+func TestRCNegativeVectors(t *testing.T) {
+	psn := func(f []byte, psn byte) []byte {
+		return edit(f, true, true, func(f []byte) []byte { f[19] = psn; return f })
+	}
+	v16 := vector(t, "V16")
+	short := rcRequest(header.RCSendFirst, 0x903, vectorPayload(t, "V21")[:255])
+	for name, c := range map[string]struct {
+		in        [][]byte
+		first     rdma.PSN
+		want      []answer
+		delivered int
+		state     rdma.QPState
+	}{
+		"V16 with the next PSN": {[][]byte{psn(v16, 1), psn(v16, 2)}, 0x900, []answer{{header.NAKPSNSequence, 0x900, 0}}, 0, rdma.QPSRTS},
+		"V16 twice":             {[][]byte{v16, v16}, 0x900, []answer{{ack, 0x900, 1}, {ack, 0x900, 1}}, 1, rdma.QPSRTS},
+		"V21 with 255 bytes":    {[][]byte{short}, 0x903, []answer{{header.NAKInvalidRequest, 0x903, 0}}, 0, rdma.QPSErr},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, _, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{c.first, 0}, mtu: rdma.MTU256, credits: 1})
+			take := answers(t, n, 1)
+			for _, f := range c.in {
+				must(t, n.f.Inject(n.hcas[1].At(1), f))
+			}
+			if got := take(); !slices.Equal(got, c.want) {
+				t.Errorf("answers %v, want %v", got, c.want)
+			}
+			delivered := 0
+			for _, wc := range poll(b.recv) {
+				if wc.Status == rdma.WCSuccess {
+					delivered++
+				}
+			}
+			if delivered != c.delivered || b.qp.Query().State != c.state {
+				t.Errorf("%d delivered, state %v", delivered, b.qp.Query().State)
+			}
+		})
+	}
+}
