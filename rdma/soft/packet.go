@@ -26,6 +26,8 @@ type packet struct {
 	// forbids that: the acknowledgement is to go the way of packets.
 	lent, keep, taken bool
 
+	// pathBits are the low LMC bits of the source LID.
+	pathBits uint8
 	// source is the sending queue pair, to keep its own multicast from it.
 	source *qp
 	// ev takes the completion handlers, nil to run them on their own

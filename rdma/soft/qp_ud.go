@@ -66,7 +66,7 @@ func (q *qp) postUD(wr *rdma.SendWR, ev *rdma.EventBatch) error {
 			PKey:      pkey, DestQP: wr.RemoteQPN, PSN: q.psn,
 			QKey: wr.RemoteQKey, SrcQP: q.num,
 		},
-		buf: wr.Buf, offload: wr.Offload, source: q, ev: ev,
+		buf: wr.Buf, offload: wr.Offload, source: q, ev: ev, pathBits: h.attr.SrcPathBits,
 	}
 	if wr.RemoteQKey.IsControlled() {
 		// A controlled Q_Key in a request sends the context's (IBA 10.2.4).

@@ -122,7 +122,7 @@ func (q *qp) assignRC(attr rdma.QPAttr, mask rdma.QPAttrMask) {
 	}
 	if has(rdma.QPAttrAV | rdma.QPAttrDestQPN) {
 		rc.head = header.Fields{
-			SL: a.AV.SL, DLID: a.AV.DLID, SLID: rdma.LID(a.AV.SrcPathBits), DestQP: a.DestQPN,
+			SL: a.AV.SL, DLID: a.AV.DLID, DestQP: a.DestQPN,
 			// A connection without path migration is in state Migrated
 			// (IBA 17.2.8).
 			MigReq: true,

@@ -189,6 +189,7 @@ func (q *qp) nextRC(ev *rdma.EventBatch) bool {
 
 // addressRC fills in what may change while a connection exists.
 func (q *qp) addressRC(p *packet) {
+	p.pathBits = q.attr.AV.SrcPathBits
 	p.PKey = (*q.port.pkeys.Load())[q.pkeyIndex.Load()]
 	if p.HasGRH {
 		p.GRH.SGID = (*q.port.gids.Load())[q.rc.sgid]

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"ipoib/rdma"
+	"ipoib/rdma/mad"
 )
 
 // rcEnd is one end of a connection.
@@ -192,6 +193,42 @@ func pattern(n, seed int) []byte {
 		b[i] = byte(i*7 + seed)
 	}
 	return b
+}
+
+// With path bits packets come from, and are accepted from, another LID of the
+// port's range.
+func TestRCPathBits(t *testing.T) {
+	n := newTestNet(t, 2)
+	a, b := connect(t, n.port(0), n.port(1), rcOpts{})
+	// Port A has the LIDs 4 to 7 now; the switch knows the last one too.
+	p := n.hcas[0].ports[1]
+	p.lid.Store(4)
+	p.lmc.Store(2)
+	n.set(nil, mad.AttrSwitchInfo, 0, &mad.SwitchInfo{LinearFDBTop: 7})
+	lft := mad.LinearForwardingTable{}
+	for k := range lft {
+		lft[k] = mad.LFTNoPort
+	}
+	lft[1], lft[3], lft[4], lft[7] = 0, 2, 1, 1
+	n.set(nil, mad.AttrLinearForwardingTable, 0, &lft)
+	for i, e := range []*rcEnd{a, b} {
+		q := e.qp.(*qp)
+		av := q.Query().AV
+		if i == 0 {
+			av.SrcPathBits = 3
+		} else {
+			av.DLID = 7
+		}
+		must(t, q.Modify(rdma.QPAttr{State: rdma.QPSSQD}, rdma.QPAttrState))
+		must(t, q.Modify(rdma.QPAttr{State: rdma.QPSSQD, AV: av}, rdma.QPAttrState|rdma.QPAttrAV))
+		must(t, q.Modify(rdma.QPAttr{State: rdma.QPSRTS}, rdma.QPAttrState))
+	}
+	a.post(1, pattern(5000, 0))
+	b.want(pattern(5000, 0))
+	b.post(1, pattern(5000, 1))
+	a.want(pattern(5000, 1))
+	a.wantSends(rdma.WCSuccess)
+	b.wantSends(rdma.WCSuccess)
 }
 
 func TestRCSendReceive(t *testing.T) {
