@@ -27,14 +27,15 @@ func (q *qp) armRC() {
 	d := max(due.Sub(clock.Now()), 0)
 	rc.timerSet, rc.timerDue = true, due
 	if rc.timer == nil {
-		rc.timer = clock.AfterFunc(d, q.timerRC)
+		rc.timer = clock.AfterFunc(d, func() { go q.timerRC() })
 		return
 	}
 	rc.timer.Reset(d)
 }
 
 // timerRC ends a wait: for the acknowledgement of what was sent, or for a
-// receiver that was not ready.
+// receiver that was not ready. Handlers of completions run here, on a
+// goroutine of their own: they would hold up the other timers of a clock.
 func (q *qp) timerRC() {
 	var ev rdma.EventBatch
 	q.expireRC(&ev)
