@@ -3,6 +3,7 @@ package datapath
 import (
 	"syscall"
 
+	"ipoib/datapath/encap"
 	"ipoib/datapath/mcast"
 	"ipoib/datapath/path"
 	"ipoib/datapath/tun"
@@ -73,6 +74,9 @@ func (p *port) onCapabilities() {
 // onGroup passes a trap 66 or 67 to the interfaces.
 func (p *port) onGroup(mgid rdma.GID, created bool) {
 	for _, i := range p.drv.onPort(p) {
+		if i.info.Load().PKey.Full() != encap.MGIDPKey(mgid) {
+			continue // of another partition, or of no IP link
+		}
 		i.loop.post(func() {
 			if i.removed {
 				return

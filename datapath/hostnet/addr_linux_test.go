@@ -2,6 +2,8 @@ package hostnet
 
 import (
 	"encoding/binary"
+	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -148,27 +150,26 @@ func TestParseGroups(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
 		t.Skip("the text is that of a little-endian machine")
 	}
-	got, err := parseIGMP([]byte(igmp), 7, nil)
-	if err == nil {
-		got, err = parseIGMP6([]byte(igmp6), 7, got)
-	}
+	got := make(map[int][]netip.Addr)
+	err := errors.Join(parseIGMP([]byte(igmp), got), parseIGMP6([]byte(igmp6), got))
 	var s []string
-	for _, a := range got {
+	for _, a := range got[7] {
 		s = append(s, a.String())
 	}
 	if want := "239.1.2.3 224.0.0.1 ff05::1234 ff02::1"; strings.Join(s, " ") != want || err != nil {
 		t.Errorf("groups %v, %v; want %s", s, err, want)
 	}
-	for name, parse := range map[string]func() ([]netip.Addr, error){
-		"index":    func() ([]netip.Addr, error) { return parseIGMP([]byte("x\tib0\n"), 7, nil) },
-		"word":     func() ([]netip.Addr, error) { return parseIGMP([]byte("7\tib0\n\t\tzz\n"), 7, nil) },
-		"v6 index": func() ([]netip.Addr, error) { return parseIGMP6([]byte("x ib0 ff02\n"), 7, nil) },
-		"v6 short": func() ([]netip.Addr, error) { return parseIGMP6([]byte("7 ib0 ff02\n"), 7, nil) },
-		"v6 hex": func() ([]netip.Addr, error) {
-			return parseIGMP6([]byte("7 ib0 "+strings.Repeat("zz", 16)+"\n"), 7, nil)
+	for name, parse := range map[string]func(map[int][]netip.Addr) error{
+		"index":    func(g map[int][]netip.Addr) error { return parseIGMP([]byte("x\tib0\n"), g) },
+		"word":     func(g map[int][]netip.Addr) error { return parseIGMP([]byte("7\tib0\n\t\tzz\n"), g) },
+		"v6 index": func(g map[int][]netip.Addr) error { return parseIGMP6([]byte("x ib0 ff02\n"), g) },
+		"v6 short": func(g map[int][]netip.Addr) error { return parseIGMP6([]byte("7 ib0 ff02\n"), g) },
+		"v6 hex": func(g map[int][]netip.Addr) error {
+			return parseIGMP6([]byte("7 ib0 "+strings.Repeat("zz", 16)+"\n"), g)
 		},
 	} {
-		if g, err := parse(); err == nil {
+		g := make(map[int][]netip.Addr)
+		if err := parse(g); err == nil {
 			t.Errorf("%s: %v and no error", name, g)
 		}
 	}
@@ -178,15 +179,15 @@ func FuzzParseGroups(f *testing.F) {
 	f.Add([]byte(igmp))
 	f.Add([]byte(igmp6))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, err := parseIGMP(b, 7, nil); err == nil {
-			for _, a := range g {
+		if g := make(map[int][]netip.Addr); parseIGMP(b, g) == nil {
+			for _, a := range slices.Concat(slices.Collect(maps.Values(g))...) {
 				if !a.Is4() {
 					t.Errorf("IPv4 group %v", a)
 				}
 			}
 		}
-		if g, err := parseIGMP6(b, 7, nil); err == nil {
-			for _, a := range g {
+		if g := make(map[int][]netip.Addr); parseIGMP6(b, g) == nil {
+			for _, a := range slices.Concat(slices.Collect(maps.Values(g))...) {
 				if !a.Is6() {
 					t.Errorf("IPv6 group %v", a)
 				}

@@ -11,6 +11,7 @@ import (
 	"github.com/jonboulle/clockwork"
 
 	"ipoib/rdma"
+	"ipoib/rdma/mad"
 )
 
 // Options are the effects that a fabric needs from outside.
@@ -68,6 +69,9 @@ type HCAConfig struct {
 	// Speed and Width of the links, EDR and 4X by default.
 	Speed rdma.LinkSpeed
 	Width rdma.LinkWidth
+	// PKeys is the length of the P_Key tables, a multiple of 32, 128 by
+	// default as many adapters have.
+	PKeys int
 	// Profile is the set of capabilities.
 	Profile Profile
 }
@@ -81,6 +85,8 @@ type SwitchConfig struct {
 	MTU   rdma.MTU
 	Speed rdma.LinkSpeed
 	Width rdma.LinkWidth
+	// PKeys is the length of the P_Key table of each port, as of an HCA.
+	PKeys int
 }
 
 // Limits of nodes.
@@ -90,7 +96,10 @@ const (
 	defaultPorts   = 36
 )
 
-func linkDefaults(m *rdma.MTU, s *rdma.LinkSpeed, w *rdma.LinkWidth) error {
+func linkDefaults(m *rdma.MTU, s *rdma.LinkSpeed, w *rdma.LinkWidth, pkeys *int) error {
+	if *pkeys == 0 {
+		*pkeys = defaultPKeys
+	}
 	if *m == 0 {
 		*m = rdma.MTU4096
 	}
@@ -101,6 +110,8 @@ func linkDefaults(m *rdma.MTU, s *rdma.LinkSpeed, w *rdma.LinkWidth) error {
 		*w = rdma.Width4X
 	}
 	switch {
+	case *pkeys < 0 || *pkeys > 1<<15 || *pkeys%mad.PKeysPerBlock != 0:
+		return fmt.Errorf("%d P_Keys: %w", *pkeys, rdma.ErrInvalid)
 	case !m.IsValid():
 		return fmt.Errorf("MTU code %d: %w", *m, rdma.ErrInvalid)
 	case rdma.LinkRate(*w, *s) == 0:
@@ -126,11 +137,13 @@ func (f *Fabric) AddHCA(cfg HCAConfig) (*HCA, error) {
 	case cfg.Ports < 1 || cfg.Ports > maxHCAPorts:
 		return fail(fmt.Errorf("%d ports, 1 to %d are possible: %w", cfg.Ports, maxHCAPorts, rdma.ErrInvalid))
 	}
-	if err := linkDefaults(&cfg.MTU, &cfg.Speed, &cfg.Width); err != nil {
+	if err := linkDefaults(&cfg.MTU, &cfg.Speed, &cfg.Width, &cfg.PKeys); err != nil {
 		return fail(err)
 	}
 	h := &HCA{
-		node: &node{fabric: f, kind: kindCA, guid: cfg.NodeGUID, sysGUID: cfg.NodeGUID, desc: cfg.Desc},
+		node: &node{
+			fabric: f, kind: kindCA, guid: cfg.NodeGUID, sysGUID: cfg.NodeGUID, desc: cfg.Desc, pkeys: cfg.PKeys,
+		},
 		name: cfg.Name,
 	}
 	h.mcast.groups = make(map[rdma.GID][]*qp)
@@ -179,14 +192,14 @@ func (f *Fabric) AddSwitch(cfg SwitchConfig) (*Switch, error) {
 	case cfg.Ports < 1 || cfg.Ports > maxSwitchPorts:
 		return fail(fmt.Errorf("%d ports, 1 to %d are possible: %w", cfg.Ports, maxSwitchPorts, rdma.ErrInvalid))
 	}
-	if err := linkDefaults(&cfg.MTU, &cfg.Speed, &cfg.Width); err != nil {
+	if err := linkDefaults(&cfg.MTU, &cfg.Speed, &cfg.Width, &cfg.PKeys); err != nil {
 		return fail(err)
 	}
 	n := &node{
 		fabric: f, kind: kindSwitch, guid: cfg.NodeGUID, sysGUID: cfg.NodeGUID, desc: cfg.Desc,
-		lft: new(lft), mft: new(mft),
+		pkeys: cfg.PKeys, lft: new(lft), mft: new(mft),
 	}
-	n.sw.init()
+	n.sw.init(cfg.PKeys)
 	n.ports = make([]*port, cfg.Ports+1)
 	for i := range n.ports {
 		n.ports[i] = newPort(n, i, cfg.NodeGUID)

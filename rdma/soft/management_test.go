@@ -42,7 +42,7 @@ func TestNodeInfo(t *testing.T) {
 		t.Errorf("switch: %+v", info)
 	}
 	get([]uint8{2})
-	if info.NodeType != mad.NodeTypeCA || info.NumPorts != 1 || info.PortGUID != 0x2001 || info.LocalPortNum != 1 || info.PartitionCap != pkeyTableLen {
+	if info.NodeType != mad.NodeTypeCA || info.NumPorts != 1 || info.PortGUID != 0x2001 || info.LocalPortNum != 1 || info.PartitionCap != defaultPKeys {
 		t.Errorf("adapter: %+v", info)
 	}
 	// Down to an adapter and on: adapters do not forward.

@@ -24,6 +24,9 @@ type node struct {
 	// a channel adapter.
 	ports []*port
 
+	// pkeys is the length of the P_Key table of each port.
+	pkeys int
+
 	// Forwarding tables, of switches only.
 	lft *lft
 	mft *mft

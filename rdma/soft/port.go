@@ -45,14 +45,14 @@ type port struct {
 
 // limits of the tables of a port.
 const (
-	pkeyTableLen = 128 // 4 blocks of 32
+	defaultPKeys = 128 // 4 blocks
 	gidTableLen  = 8   // 1 block of GUIDInfo
 )
 
 func newPort(n *node, num int, guid rdma.GUID) *port {
 	p := &port{node: n, num: num, guid: guid}
 	p.state.Store(uint32(rdma.PortDown))
-	pk := make([]rdma.PKey, pkeyTableLen)
+	pk := make([]rdma.PKey, n.pkeys)
 	// After reset the table holds the default P_Key only (IBA 10.9.1.2).
 	pk[0] = rdma.PKeyDefault
 	p.pkeys.Store(&pk)

@@ -172,7 +172,7 @@ func (q *qp) Modify(attr rdma.QPAttr, mask rdma.QPAttrMask) error {
 	if mask&rdma.QPAttrState != 0 {
 		to = attr.State
 	}
-	if mask&^udAttrs != 0 || mask&rdma.QPAttrPKeyIndex != 0 && int(attr.PKeyIndex) >= pkeyTableLen {
+	if mask&^udAttrs != 0 || mask&rdma.QPAttrPKeyIndex != 0 && int(attr.PKeyIndex) >= q.port.node.pkeys {
 		return fail(rdma.ErrInvalid)
 	}
 	if to != rdma.QPSReset && to != rdma.QPSErr && to != from || to == from && mask&rdma.QPAttrState != 0 {

@@ -71,7 +71,7 @@ func (q *qp) checkRC(attr rdma.QPAttr, mask rdma.QPAttrMask, from, to rdma.QPSta
 	}
 	has := func(m rdma.QPAttrMask) bool { return mask&m != 0 }
 	switch {
-	case has(rdma.QPAttrPKeyIndex) && int(attr.PKeyIndex) >= pkeyTableLen,
+	case has(rdma.QPAttrPKeyIndex) && int(attr.PKeyIndex) >= q.port.node.pkeys,
 		has(rdma.QPAttrDestQPN) && (attr.DestQPN <= rdma.QPNGSI || attr.DestQPN >= rdma.QPNMulticast),
 		has(rdma.QPAttrPathMTU) && (!attr.PathMTU.IsValid() || attr.PathMTU > q.port.attr().MaxMTU),
 		has(rdma.QPAttrTimeout) && attr.Timeout > 31,

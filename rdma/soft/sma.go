@@ -105,7 +105,7 @@ func smaNodeInfo(n *node, in *port, m *mad.MAD, set bool) mad.Status {
 		BaseVersion: mad.BaseVersion, ClassVersion: mad.SMClassVersion,
 		NodeType: mad.NodeType(n.kind), NumPorts: uint8(len(n.ports) - 1),
 		SystemImageGUID: n.sysGUID, NodeGUID: n.guid, PortGUID: n.managementPort(in).guid,
-		PartitionCap: pkeyTableLen, DeviceID: deviceHCA, Revision: 1,
+		PartitionCap: uint16(n.pkeys), DeviceID: deviceHCA, Revision: 1,
 		LocalPortNum: uint8(in.num), VendorID: vendorID,
 	}
 	if n.kind == kindSwitch {
@@ -189,7 +189,7 @@ func smaPKeyTable(n *node, in *port, m *mad.MAD, set bool) mad.Status {
 	if n.kind == kindSwitch {
 		p = n.portOf(in, num)
 	}
-	if p == nil || block >= pkeyTableLen/mad.PKeysPerBlock {
+	if p == nil || block >= n.pkeys/mad.PKeysPerBlock {
 		return mad.StatusInvalidField
 	}
 	var t mad.PKeyTable

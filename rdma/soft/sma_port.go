@@ -131,7 +131,7 @@ func (p *port) attr() rdma.PortAttr {
 		LID: p.LID(), LMC: uint8(p.lmc.Load()), SMLID: p.info.MasterSMLID, SMSL: p.info.MasterSMSL,
 		SubnetPrefix: p.info.GIDPrefix, MaxMTU: p.info.MTUCap, ActiveMTU: p.info.NeighborMTU,
 		ActiveSpeed: p.speed, ActiveWidth: p.info.LinkWidthActive, CapMask: uint32(p.info.CapMask),
-		GIDTableLen: gidTableLen, PKeyTableLen: pkeyTableLen,
+		GIDTableLen: gidTableLen, PKeyTableLen: p.node.pkeys,
 		PKeyViolations: sat16(p.counters.pkeyViolations.Load()),
 		QKeyViolations: sat16(p.counters.qkeyViolations.Load()), MaxMsgSize: 1 << 30,
 	}

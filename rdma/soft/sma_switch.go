@@ -14,11 +14,11 @@ type switchReg struct {
 	after []func() // see node.later
 }
 
-func (r *switchReg) init() {
+func (r *switchReg) init(pkeys int) {
 	r.info = mad.SwitchInfo{
 		LinearFDBCap: lftCap, MulticastFDBCap: mftCap,
 		DefaultMulticastPrimaryPort: noRoutePort, DefaultMulticastNotPrimaryPort: noRoutePort,
-		LifeTimeValue: 18, PartitionEnforcementCap: pkeyTableLen,
+		LifeTimeValue: 18, PartitionEnforcementCap: uint16(pkeys),
 		InboundEnforcementCap: true, OutboundEnforcementCap: true, EnhancedPort0: true,
 	}
 }

@@ -227,12 +227,18 @@ func (h *HCA) soft() (soft.HCAConfig, error) {
 		return fail(err)
 	}
 	switch cfg.Profile {
-	case soft.ProfileFull, soft.ProfileGeneric:
+	case soft.ProfileFull:
+		cfg.PKeys = fullPKeys
+	case soft.ProfileGeneric:
 	default:
 		return fail(fmt.Errorf("profile %q is neither full nor generic", h.Profile))
 	}
 	return cfg, nil
 }
+
+// fullPKeys is the P_Key table of the full profile: room for a thousand
+// children.
+const fullPKeys = 1024
 
 // ifname is the name of the parent interface of a port, from 1.
 func (h *HCA) ifname(port int) string {

@@ -44,7 +44,7 @@ func (f *fabric) addSwitch() (*soft.Switch, error) {
 	n := len(f.switches)
 	host, _ := os.Hostname()
 	sw, err := f.AddSwitch(soft.SwitchConfig{
-		NodeGUID: defaultGUID(fmt.Sprint("switch", n)), Ports: switchPorts,
+		NodeGUID: defaultGUID(fmt.Sprint("switch", n)), Ports: switchPorts, PKeys: fullPKeys,
 		Desc: fmt.Sprintf("%.40s switch%d", host, n),
 	})
 	if err != nil {
