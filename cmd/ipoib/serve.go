@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -162,10 +163,11 @@ func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error 
 	if err == nil {
 		err = cl.Do(ipoibnl.CmdServiceStop, ipoibnl.ServiceStop{Teardown: true})
 		_ = cl.Close()
-		if err != nil {
+		// It may be gone before the answer is read.
+		if err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
 			return err
 		}
-		return waitGone(ctx, cfg.Socket())
+		return afterService(ctx, cfg, log)
 	}
 	if !errors.Is(err, errNoService) {
 		return err
@@ -173,13 +175,15 @@ func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error 
 	return service.Cleanup(*cfg, log)
 }
 
-// waitGone waits until a service has removed its socket.
-func waitGone(ctx context.Context, socket string) error {
+// afterService waits until a service has ended, all of it, and removes what it
+// may have left.
+func afterService(ctx context.Context, cfg *service.Config, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, teardownWait)
 	defer cancel()
 	for {
-		if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
-			return nil
+		err := service.Cleanup(*cfg, log)
+		if !errors.Is(err, service.ErrRunning) {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -32,7 +32,10 @@ func link(i *datapath.Interface, info *datapath.Info, raw []byte) *rtlink.Link {
 	l.TxQueueLen = new(uint32(info.TxQueueLen))
 	l.Carrier = new(octet(info.Carrier))
 	l.Alias = info.Alias
-	l.Address, l.Broadcast, l.PermAddress = info.Addr[:], info.Broadcast[:], info.PermAddr[:]
+	l.Address, l.Broadcast = info.Addr[:], info.Broadcast[:]
+	if l.PermAddress = nil; !info.PermAddr.IsZero() {
+		l.PermAddress = info.PermAddr[:]
+	}
 	l.Stats64, l.Stats32 = counters(i), counters(i)
 	l.AddrGenMode = new(uint8(info.AddrGenMode))
 	setKind(l, info)
