@@ -109,7 +109,12 @@ type replay struct {
 func newReplay(t *testing.T, flags ...string) *replay {
 	t.Helper()
 	flags = append(flags, "--hca", "fib0,ports=2,guid=0x0002c90300a0b0c0,profile=generic")
-	r := &replay{lab: newLab(t, flags...), bin: t.TempDir()}
+	r := &replay{lab: newLab(t, flags...), bin: filepath.Join("/run", "bin-"+strings.ReplaceAll(t.Name(), "/", "-"))}
+	// Where any user may go.
+	if err := os.MkdirAll(r.bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(r.bin) })
 	for name, text := range map[string]string{
 		"ip": `#!/bin/sh
 for w in "$@"; do
