@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
 
@@ -37,12 +38,18 @@ func ipCommand(e env, name, usage string) *cli.Command {
 	}
 }
 
+// gcStart is the use of memory from which on garbage is collected, in bytes.
+const gcStart = 32 << 20
+
 // runIP runs the commands that have the grammar of ip(8). ok is false for all
 // others. It handles no signals: as with ip they end the process.
 func runIP(args []string, in io.Reader, out, errOut io.Writer) (code int, ok bool) {
 	if !iproute.Handles(args) {
 		return 0, false
 	}
+	// Most of these commands end before a collection would pay off.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(gcStart)
 	streams := env{in, out, errOut}
 	ip := iproute.NewEnv(in, out, errOut, func(runDir string) string {
 		if runDir == "" {

@@ -153,8 +153,9 @@ func hcaOption(h *service.HCA, key, value string) (err error) {
 	return nil
 }
 
-// teardownWait bounds how long a running service may take to go.
-const teardownWait = 15 * time.Second
+// teardownWait bounds how long a running service may take to go. The kernel
+// takes up to 30 ms for each of its interfaces.
+const teardownWait = time.Minute
 
 // teardown removes everything: by the running service, or, where none runs,
 // what the last one left.
