@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -18,7 +16,6 @@ import (
 	"ipoib/cmd/ipoib/internal/logfmt"
 	"ipoib/cmd/ipoib/internal/service"
 	"ipoib/datapath"
-	"ipoib/nl/ipoibnl"
 )
 
 func serveCommand(e env) *cli.Command {
@@ -162,10 +159,9 @@ const teardownWait = time.Minute
 func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error {
 	cl, err := dialPath(ctx, cfg.Socket())
 	if err == nil {
-		err = cl.Do(ipoibnl.CmdServiceStop, ipoibnl.ServiceStop{Teardown: true})
+		err = cl.Stop(true)
 		_ = cl.Close()
-		// It may be gone before the answer is read.
-		if err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) {
+		if err != nil {
 			return err
 		}
 		return afterService(ctx, cfg, log)
