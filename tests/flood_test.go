@@ -81,7 +81,7 @@ func TestBadNeighbours(t *testing.T) {
 	}
 	during := latency(t, c)
 	t.Logf("a request takes %v, beside bad neighbours %v", before, during)
-	if during > 20*before+5*time.Millisecond {
+	if during > 5*before+2*time.Millisecond {
 		t.Errorf("a request takes %v, beside bad neighbours %v", before, during)
 	}
 	for _, conn := range conns {
