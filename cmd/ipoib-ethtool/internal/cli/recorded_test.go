@@ -27,7 +27,7 @@ type recording struct {
 }
 
 // readRecordings reads the fixture: a table of datagrams, and command lines.
-func readRecordings(t *testing.T) (list []recording, datagrams [][]byte) {
+func readRecordings(t testing.TB) (list []recording, datagrams [][]byte) {
 	t.Helper()
 	text, err := os.ReadFile("testdata/recorded.txt")
 	if err != nil {
