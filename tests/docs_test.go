@@ -75,9 +75,9 @@ func TestDocs(t *testing.T) {
 			if x.line == "ipoib lab up" {
 				continue // they are
 			}
-			if strings.HasSuffix(x.line, "& sleep 0.5") {
+			if line, ok := strings.CutSuffix(x.line, "& sleep 0.5"); ok {
 				// A service that goes on.
-				cmd := l.command("bash", "-c", strings.TrimSuffix(x.line, "& sleep 0.5"))
+				cmd := l.command("bash", "-c", line)
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
