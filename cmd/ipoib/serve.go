@@ -161,30 +161,21 @@ func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error 
 	if err == nil {
 		err = cl.Stop(true)
 		_ = cl.Close()
-		if err != nil {
-			return err
-		}
-		return afterService(ctx, cfg, log)
 	}
-	if !errors.Is(err, errNoService) {
+	if err != nil && !errors.Is(err, errNoService) {
 		return err
 	}
-	return service.Cleanup(*cfg, log)
-}
-
-// afterService waits until a service has ended, all of it, and removes what it
-// may have left.
-func afterService(ctx context.Context, cfg *service.Config, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, teardownWait)
 	defer cancel()
 	for {
+		// A service that ends holds the run directory to its end.
 		err := service.Cleanup(*cfg, log)
 		if !errors.Is(err, service.ErrRunning) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New("the service does not end")
+			return fmt.Errorf("the service does not end: %w", err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -69,10 +69,13 @@ func validOffload(b []byte, o rdma.Offload) bool {
 	return o.CsumOffset == 16 && l4+tcpMinLen <= len(b) && hdr == l4+int(b[l4+12]>>4)*4 && hdr >= l4+tcpMinLen
 }
 
-// segments cuts a large send into the packets that the wire carries, with
+// segments cuts an RC message or a large send into the packets that the wire carries, with
 // complete checksums; a packet that only lacks its checksum comes out once.
 // Each has a buffer of its own, which the consumer takes over.
 func segments(pk *packet) iter.Seq[*packet] {
+	if pk.pathMTU != 0 {
+		return messagePackets(pk)
+	}
 	return func(yield func(*packet) bool) {
 		src, o := pk.buf.Bytes(), pk.offload
 		n := o.Segments(len(src))
