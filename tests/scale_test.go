@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,16 @@ func TestThousandChildren(t *testing.T) {
 	}
 }
 
+// busy reports whether more is running on the machine than it has processors.
+func busy() bool {
+	var load float64
+	b, err := os.ReadFile("/proc/loadavg")
+	if err == nil {
+		_, err = fmt.Sscan(string(b), &load)
+	}
+	return err == nil && load > float64(runtime.NumCPU())
+}
+
 // TestCommandSpeed compares the wall time of commands with that of the real
 // ones: the fastest of interleaved runs.
 func TestCommandSpeed(t *testing.T) {
@@ -87,7 +98,13 @@ func TestCommandSpeed(t *testing.T) {
 		t.Logf("%s: fastest %v, median %v; %s: fastest %v, median %v; ratio %.1f, of the medians %.1f",
 			strings.Join(tc.ours, " "), o, ours[len(ours)/2], strings.Join(tc.real, " "), r, real[len(real)/2],
 			float64(o)/float64(r), float64(ours[len(ours)/2])/float64(real[len(real)/2]))
-		if o > 3*r {
+		// On a busy machine each hand-over from one process to another waits;
+		// ip and ethtool have none.
+		limit := time.Duration(3)
+		if busy() {
+			limit = 5
+		}
+		if o > limit*r {
 			t.Errorf("%s takes %v, %s %v", strings.Join(tc.ours, " "), o, strings.Join(tc.real, " "), r)
 		}
 	}
