@@ -2,6 +2,8 @@
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X ipoib/cmd/internal/build.Version=$(VERSION)
+# Without the manual pages of the flags library a command starts sooner.
+TAGS    := urfave_cli_no_docs
 LINT    := bin/golangci-lint
 LINT_VERSION := v2.15.0
 FUZZTIME ?= 10s
@@ -11,7 +13,7 @@ FUZZTIME ?= 10s
 all: build
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipoib ./cmd/ipoib-ethtool
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/ipoib ./cmd/ipoib-ethtool
 
 # What the tests need from Debian; installs only what is missing, and says so.
 deps:

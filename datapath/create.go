@@ -75,6 +75,10 @@ func (d *Driver) create(cfg createConfig) (_ *Interface, err error) {
 	i.permAddr = encap.UnicastAddr(i.hwFlags(), i.qp.Num(), gid)
 	if cfg.addr != 0 {
 		gid, i.addrSet = rdma.MakeGID(gid.Prefix(), cfg.addr), true
+		if cfg.restore == nil {
+			// What a user chose is not permanent (kernel register_netdevice).
+			i.permAddr = encap.HardwareAddr{}
+		}
 	}
 	i.newTables()
 	i.setAddr(gid)

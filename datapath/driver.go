@@ -277,11 +277,31 @@ func (d *Driver) closePort(p *port, keep bool) {
 	for _, fn := range p.cancel {
 		fn()
 	}
+	// The kernel waits for its readers with each device that goes, so that
+	// many go together; parents are last.
+	var gone sync.WaitGroup
+	some := make(chan struct{}, removals)
+	var parents []*Interface
 	for _, i := range d.onPort(p) {
+		if i.parent == nil {
+			parents = append(parents, i)
+			continue
+		}
+		some <- struct{}{}
+		gone.Go(func() {
+			i.remove(keep)
+			<-some
+		})
+	}
+	gone.Wait()
+	for _, i := range parents {
 		i.remove(keep)
 	}
 	_ = p.sa.Close()
 }
+
+// removals is how many interfaces are removed at a time.
+const removals = 32
 
 // Close removes all interfaces. With keep their TUNs stay, with addresses and
 // routes, for the next process to take over.

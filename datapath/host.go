@@ -215,14 +215,17 @@ func (i *Interface) conflict(ip netip.Addr, by encap.HardwareAddr) {
 // checkIPv6 gives the interface its link-local address, made of the port GUID
 // (RFC 4391 section 8), once it is up and its MTU carries IPv6.
 func (i *Interface) checkIPv6() {
+	if i.mtu.mtu < minIPv6MTU {
+		// The host forgets all of IPv6, to begin anew when there is room
+		// (kernel addrconf_ifdown).
+		i.debugf("mtu %d is too small for IPv6", i.mtu.mtu)
+		i.host.linkLocal = false
+		return
+	}
 	if !i.up || !i.carrier || i.host.linkLocal || i.addrGen == hostnet.AddrGenNone {
 		return
 	}
-	if i.mtu.mtu < minIPv6MTU {
-		i.debugf("mtu %d is too small for IPv6", i.mtu.mtu)
-		return
-	}
-	if l, err := i.ns.ns.LinkByIndex(i.ifindex); err == nil && l.AddrGenMode != hostnet.AddrGenNone {
+	if l, err := i.ns.ns.LinkByIndex(i.ifindex); err == nil && l.AddrGenMode > hostnet.AddrGenNone {
 		return // the user wants the host to choose
 	}
 	guid := i.addr.GID().GUID()

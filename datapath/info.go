@@ -56,7 +56,7 @@ type Info struct {
 	Mode      Mode
 	Umcast    bool
 	Addr      encap.HardwareAddr
-	PermAddr  encap.HardwareAddr
+	PermAddr  encap.HardwareAddr // zero when the user chose the address at creation
 	Broadcast encap.HardwareAddr
 	// NoARP is the flag of that name: addresses are not resolved.
 	NoARP bool

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 )
@@ -126,6 +127,29 @@ func (c *client) readLoop() {
 			c.flush()
 			return
 		}
+		c.penalize()
+	}
+}
+
+// penalty is how long the next request of a client waits that does not read
+// its answers.
+const penalty = time.Millisecond
+
+// penalize slows a client down whose queue is full: otherwise it could keep
+// the handlers busy for nothing, at the cost of all others. It is not stopped,
+// for the kernel does not stop it either.
+func (c *client) penalize() {
+	c.mu.Lock()
+	full := c.congested || c.queued > c.limit
+	c.mu.Unlock()
+	if !full {
+		return
+	}
+	t := time.NewTimer(penalty)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-c.srv.ctx.Done():
 	}
 }
 

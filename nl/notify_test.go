@@ -242,6 +242,8 @@ func TestUnreadReplies(t *testing.T) {
 			write(t, c, request(toyEcho, 0, i, make([]byte, 1000)...))
 			synctest.Wait()
 		}
+		// A client that does not read is slowed down, but heard.
+		time.Sleep(sent * time.Millisecond)
 		synctest.Wait()
 		if p.handled.Load() != sent {
 			t.Errorf("%d requests handled", p.handled.Load())

@@ -261,8 +261,19 @@ func (l *lab) waitCarrier(i int, dev string) {
 	l.eventually(fmt.Sprintf("%s of host %d has carrier", dev, i), func() bool { return l.carrier(i, dev) })
 }
 
-// stat returns a counter or the drops of a reason of an interface.
+// stat returns a counter or the drops of a reason of an interface of host i.
 func (l *lab) stat(i int, dev, name string) uint64 {
+	l.t.Helper()
+	return l.counter(l.on(i, "ipoib", "stats", "-j", dev), name)
+}
+
+// stat0 is stat of an interface in the test's own namespace.
+func (l *lab) stat0(dev, name string) uint64 {
+	l.t.Helper()
+	return l.counter(l.run("ipoib", "stats", "-j", dev), name)
+}
+
+func (l *lab) counter(text, name string) uint64 {
 	l.t.Helper()
 	var s []struct {
 		Counters, Drops []struct {
@@ -270,7 +281,7 @@ func (l *lab) stat(i int, dev, name string) uint64 {
 			Value uint64
 		}
 	}
-	if err := json.Unmarshal([]byte(l.on(i, "ipoib", "stats", "-j", dev)), &s); err != nil {
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		l.t.Fatal(err)
 	}
 	for _, c := range append(s[0].Counters, s[0].Drops...) {

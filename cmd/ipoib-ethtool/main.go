@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"ipoib/cmd/internal/build"
@@ -17,7 +18,13 @@ import (
 // defaultRunDir is the service's directory, unless IPOIB_RUN_DIR names one.
 const defaultRunDir = "/run/ipoib"
 
+// gcStart is the use of memory from which on garbage is collected, in bytes: a
+// command ends before that as a rule.
+const gcStart = 32 << 20
+
 func main() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(gcStart)
 	dir := os.Getenv("IPOIB_RUN_DIR")
 	if dir == "" {
 		dir = defaultRunDir
@@ -27,12 +34,6 @@ func main() {
 		Endpoint: service{filepath.Join(dir, "netlink.sock")}, Version: build.Version,
 	}
 	os.Exit(app.Run(os.Args[1:]))
-}
-
-// isTerminal reports whether a file is a device to write characters to.
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&fs.ModeCharDevice != 0
 }
 
 // service is the service's socket as an endpoint.

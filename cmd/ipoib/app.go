@@ -45,15 +45,18 @@ func newApp(e env) *cli.App {
 	return &cli.App{
 		Name: "ipoib", Usage: "IP over InfiniBand in user space", Version: build.Version,
 		Reader: e.in, Writer: e.out, ErrWriter: e.err,
-		HideHelpCommand: true, EnableBashCompletion: true, UseShortOptionHandling: true,
-		ExitErrHandler: func(*cli.Context, error) {}, // run decides
+		Description: "link and monitor have the words, the options and the output of ip(8), with its\n" +
+			"global options in front: ipoib -d -j link show ib0, ipoib -batch FILE. Settings that\n" +
+			"ethtool(8) has are shown and changed by ipoib-ethtool.",
+		UseShortOptionHandling: true,
+		ExitErrHandler:         func(*cli.Context, error) {}, // run decides
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "run-dir", Usage: "directory of the control socket and the state", Value: service.DefaultRunDir, EnvVars: []string{"IPOIB_RUN_DIR"}},
 		},
-		Commands: []*cli.Command{
-			serveCommand(e), labCommand(e), neighCommand(e), pathCommand(e), mcgCommand(e),
-			statsCommand(e), fabricCommand(e), captureCommand(e),
-		},
+		Commands: plain(
+			serveCommand(e), labCommand(e), linkCommand(e), monitorCommand(e), pkeyCommand(e), neighCommand(e),
+			pathCommand(e), mcgCommand(e), statsCommand(e), fabricCommand(e), captureCommand(e), completionCommand(e),
+		),
 		CommandNotFound: func(c *cli.Context, name string) {},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -62,6 +65,16 @@ func newApp(e env) *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 	}
+}
+
+// plain leaves the help command to the program: below a command it would be
+// one among few.
+func plain(list ...*cli.Command) []*cli.Command {
+	for _, c := range list {
+		c.HideHelpCommand = true
+		plain(c.Subcommands...)
+	}
+	return list
 }
 
 // message is what a user sees of an error: of the service's, its text.

@@ -16,7 +16,6 @@ import (
 	"ipoib/cmd/ipoib/internal/logfmt"
 	"ipoib/cmd/ipoib/internal/service"
 	"ipoib/datapath"
-	"ipoib/nl/ipoibnl"
 )
 
 func serveCommand(e env) *cli.Command {
@@ -25,10 +24,11 @@ func serveCommand(e env) *cli.Command {
 		Usage: "run the service in the foreground",
 		Description: "Without any configuration there is one channel adapter, soft0, with one port and\n" +
 			"the interface ib0. Interfaces stay when the service ends, so that the next one\n" +
-			"takes them over; --teardown removes them.",
+			"takes them over; --teardown removes them. The keys of --hca are ports, guid, mtu,\n" +
+			"speed, width, profile (full or generic), netns, ifname (once per port).",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "configuration file (TOML)", Value: service.DefaultConfig},
-			&cli.StringSliceFlag{Name: "hca", Usage: "channel adapter `NAME[,ports=N][,guid=G][,mtu=M][,speed=S][,width=W][,profile=full|generic][,netns=NS][,ifname=IF]`; repeat for more"},
+			&cli.StringSliceFlag{Name: "hca", Usage: "channel adapter `NAME[,KEY=VALUE...]`; repeat for more"},
 			&cli.BoolFlag{Name: "no-hca", Usage: "start without channel adapters"},
 			&cli.StringFlag{Name: "partitions", Usage: "partition file in OpenSM's syntax; without one membership is open"},
 			&cli.StringFlag{Name: "subnet-prefix", Usage: "subnet prefix, such as fe80::"},
@@ -150,15 +150,16 @@ func hcaOption(h *service.HCA, key, value string) (err error) {
 	return nil
 }
 
-// teardownWait bounds how long a running service may take to go.
-const teardownWait = 15 * time.Second
+// teardownWait bounds how long a running service may take to go. The kernel
+// takes up to 30 ms for each of its interfaces.
+const teardownWait = time.Minute
 
 // teardown removes everything: by the running service, or, where none runs,
 // what the last one left.
 func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error {
 	cl, err := dialPath(ctx, cfg.Socket())
 	if err == nil {
-		err = cl.Do(ipoibnl.CmdServiceStop, ipoibnl.ServiceStop{Teardown: true})
+		err = cl.Stop(true)
 		_ = cl.Close()
 	}
 	if err != nil && !errors.Is(err, errNoService) {

@@ -62,7 +62,7 @@ func listing[T any](e env, cmd uint8, text func([]T) error, object func(T) any) 
 
 // named puts the interface that a request was about in front of its error.
 func named(ifname string, err error) error {
-	if ifname == "" {
+	if ifname == "" || err == nil {
 		return err
 	}
 	return fmt.Errorf("%s: %s", ifname, message(err))

@@ -47,7 +47,9 @@ func TestCreate(t *testing.T) {
 				e.Put(rtlink.AttrIfalias, []byte("ten"))
 			}, header{flags: rtlink.FlagUp, change: rtlink.FlagUp}, func(i *datapath.Info) bool { return i.Up && i.TxQueueLen == 50 && i.Alias == "ten" }},
 			{"address", "i11", rtlink.IPoIB{}, func(e *nl.Encoder) { e.Put(rtlink.AttrAddress, addr[:]) }, header{},
-				func(i *datapath.Info) bool { return i.Addr[19] == 0xaa && i.AddrSet && i.Addr.QPN() != addr.QPN() }},
+				func(i *datapath.Info) bool {
+					return i.Addr[19] == 0xaa && i.AddrSet && i.Addr.QPN() != addr.QPN() && i.PermAddr.IsZero()
+				}},
 			{"index", "i12", rtlink.IPoIB{}, nil, header{index: 333}, func(i *datapath.Info) bool { return i.Ifindex == 333 }},
 			{"no address of its own", "i14", rtlink.IPoIB{}, func(e *nl.Encoder) { rtlink.AppendAFSpec(e, 1) }, header{},
 				func(i *datapath.Info) bool { return i.AddrGenMode == 1 }},

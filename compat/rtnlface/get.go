@@ -96,9 +96,21 @@ func (f *Face) getLink(r *rtnl.Request) error {
 		return err
 	}
 	return r.Reply(rtlink.NewLink, 0, func(e *nl.Encoder) error {
-		link(i, &info, raw).Append(e)
+		l := link(i, &info, raw)
+		addVFs(l, r.Attrs)
+		l.Append(e)
 		return nil
 	})
+}
+
+// addVFs says of a device with an adapter below it that this has no virtual
+// functions, if the request asks for them (rtnl_fill_vf).
+func addVFs(l *rtlink.Link, attrs nl.Attrs) {
+	if a, ok := attrs.Get(rtlink.AttrExtMask); !ok || a.Uint32()&rtlink.FilterVF == 0 || l.ParentDev == "" {
+		return
+	}
+	l.NumVF = new(uint32)
+	l.Other = append(l.Other, rtlink.Raw{Type: rtlink.AttrVFInfoList})
 }
 
 // linkFilter selects links of a dump by master and kind.
@@ -170,6 +182,7 @@ func (f *Face) dumpLinks(r *rtnl.Request) (*nl.Dump, error) {
 		if !filter.match(l) {
 			return nl.ErrSkip
 		}
+		addVFs(l, r.Attrs)
 		l.Append(e)
 		return nil
 	})

@@ -254,3 +254,31 @@ func TestParentDevice(t *testing.T) {
 		}
 	}
 }
+
+// TestVirtualFunctions: a device with an adapter below it says that there are
+// none, to who asks (the driver's transcripts in JSON).
+func TestVirtualFunctions(t *testing.T) {
+	inWorld(t, func(w *world) {
+		if a := w.add("i1", 0x8001, nil); a.errno != 0 {
+			t.Fatal(a)
+		}
+		for _, tc := range []struct {
+			name string
+			mask uint32
+			want bool
+		}{{"ib0", rtlink.FilterVF, true}, {"ib0", rtlink.FilterSkipStats, false}, {"i1", rtlink.FilterVF, false}} {
+			a := w.ask(rtlink.GetLink, 0, header{}, func(e *nl.Encoder) {
+				e.String(rtlink.AttrIfname, tc.name)
+				e.U32(rtlink.AttrExtMask, tc.mask)
+			})
+			if len(a.links) != 1 {
+				t.Fatal(a)
+			}
+			l := a.links[0]
+			list := slices.ContainsFunc(l.Other, func(r rtlink.Raw) bool { return r.Type == rtlink.AttrVFInfoList })
+			if got := l.NumVF != nil && *l.NumVF == 0; got != tc.want || list != tc.want {
+				t.Errorf("%s, mask %d: number %v, list %v", tc.name, tc.mask, got, list)
+			}
+		}
+	})
+}

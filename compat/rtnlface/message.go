@@ -3,6 +3,7 @@ package rtnlface
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"ipoib/datapath"
 	"ipoib/nl/rtlink"
@@ -32,7 +33,10 @@ func link(i *datapath.Interface, info *datapath.Info, raw []byte) *rtlink.Link {
 	l.TxQueueLen = new(uint32(info.TxQueueLen))
 	l.Carrier = new(octet(info.Carrier))
 	l.Alias = info.Alias
-	l.Address, l.Broadcast, l.PermAddress = info.Addr[:], info.Broadcast[:], info.PermAddr[:]
+	l.Address, l.Broadcast = info.Addr[:], info.Broadcast[:]
+	if l.PermAddress = nil; !info.PermAddr.IsZero() {
+		l.PermAddress = info.PermAddr[:]
+	}
 	l.Stats64, l.Stats32 = counters(i), counters(i)
 	l.AddrGenMode = new(uint8(info.AddrGenMode))
 	setKind(l, info)
@@ -44,13 +48,16 @@ func link(i *datapath.Interface, info *datapath.Info, raw []byte) *rtlink.Link {
 	return l
 }
 
-// pciAddress is how the kernel names a PCI function.
-var pciAddress = regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$`)
+// pciAddress is how the kernel names a PCI function. It is compiled when it is
+// needed: commands start without.
+var pciAddress = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$`)
+})
 
 // parentDevice splits the bus information of a channel adapter into bus and
 // device: a PCI address, or "bus:device".
 func parentDevice(info string) (bus, dev string) {
-	if pciAddress.MatchString(info) {
+	if pciAddress().MatchString(info) {
 		return "pci", info
 	}
 	bus, dev, ok := strings.Cut(info, ":")

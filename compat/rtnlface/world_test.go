@@ -243,8 +243,11 @@ type events struct {
 	conn *nl.Conn
 }
 
+// listen joins the group. What happened before is told before: the loops of
+// the interfaces tell of a change on their own time.
 func (w *world) listen() *events {
 	w.t.Helper()
+	synctest.Wait()
 	return &events{w, w.dial(nl.ConnConfig{Groups: 1 << (rtlink.Group - 1)})}
 }
 

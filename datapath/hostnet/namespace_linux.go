@@ -55,10 +55,14 @@ func newNamespace(f *os.File) (ns Namespace, err error) {
 	return n, nil
 }
 
+// receiveSize is the buffer that messages are received into, in bytes: twice the
+// largest piece that the kernel makes of a dump (netlink_dump).
+const receiveSize = 64 << 10
+
 // dial opens an rtnetlink socket in the namespace.
 func (n *namespace) dial(groups uint32) (conn *netlink.Conn, err error) {
 	err = netns.Do(n.file, func() error {
-		conn, err = netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: groups, Strict: true})
+		conn, err = netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: groups, Strict: true, MessageBufferSize: receiveSize})
 		return err
 	})
 	return conn, err

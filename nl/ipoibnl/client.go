@@ -2,7 +2,10 @@ package ipoibnl
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"syscall"
 
 	"github.com/mdlayher/genetlink"
 	"github.com/mdlayher/netlink"
@@ -101,4 +104,14 @@ func Stream[T any](c *Client, cmd uint8, req any, fn func(*T) error) error {
 			}
 		}
 	}
+}
+
+// Stop asks the service to end; with teardown nothing of it stays. The service
+// may be gone before its answer is read, which is no error.
+func (c *Client) Stop(teardown bool) error {
+	err := c.Do(CmdServiceStop, ServiceStop{Teardown: teardown})
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

@@ -96,9 +96,8 @@ func init() {
 			params: "rx-copybreak|tx-copybreak|tx-buf-size|pfc-prevention-tout ..."},
 		{names: "--set-tunable", old: setTunable, help: "change tunables",
 			params: "[rx-copybreak N] [tx-copybreak N] [tx-buf-size N] [pfc-prevention-tout N]"},
-		{names: "--reset", old: reset, help: "reset components", params: "" +
-			"[flags X] [mgmt] [irq] [dma] [filter] [offload] [mac] [phy] [ram] [ap] [dedicated] [all]\n" +
-			"all but the last two also with -shared"},
+		{names: "--reset", old: reset, help: "reset components; those before dedicated also with -shared", params: "" +
+			"[flags X] [mgmt] [irq] [dma] [filter] [offload] [mac] [phy] [ram] [ap] [dedicated] [all]"},
 		{names: "--show-fec", json: true, netlink: getFEC, old: noOld, help: "show the forward error correction"},
 		{names: "--set-fec", netlink: setFEC, old: noOld, help: "change the forward error correction",
 			params: "encoding auto|off|rs|baser|llrs ..."},
@@ -113,6 +112,8 @@ func init() {
 			params: "power-mode-policy high|auto"},
 		{names: "-h|--help", noDev: true, old: showHelp, help: "show this help"},
 		{names: "--version", noDev: true, old: showVersion, help: "show the version"},
+		{names: "--completion", noDev: true, old: showCompletion, help: "print the completion script of a shell",
+			params: "bash"},
 	}
 }
 

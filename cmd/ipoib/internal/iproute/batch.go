@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+
+	"ipoib/nl"
 )
 
 // maxArgs is MAX_ARGS of iproute2.
@@ -12,9 +14,11 @@ const maxArgs = 512
 
 // batch runs the commands of a file (lib/utils.c: do_batch).
 func (s *session) batch() error {
-	if err := s.open(false); err != nil {
-		return err
+	h, err := s.dial(nl.ConnConfig{})
+	if err != nil {
+		return s.noSocket(err)
 	}
+	s.rth = h
 	in := s.env.Stdin
 	if name := s.o.batch; name != "-" {
 		f, err := s.env.Host.Open(name)

@@ -83,9 +83,11 @@ func (p *linkRequest) u16(a *args, attr uint16, msg string) error {
 	return nil
 }
 
-// pkeyOfName takes the P_Key from the name unless the words have one.
+// pkeyOfName takes the P_Key from the name unless the words have one. No value
+// of another word is short for pkey.
 func (p *linkRequest) pkeyOfName(a *args) {
-	if _, pkey, ok := childName(p.name); ok && !slices.Contains(a.list, "pkey") {
+	given := slices.ContainsFunc(a.list, func(w string) bool { return matches(w, "pkey") })
+	if _, pkey, ok := childName(p.name); ok && !given {
 		p.data.U16(rtlink.IPoIBPKey, pkey)
 		p.hasData = true
 	}

@@ -50,7 +50,7 @@ func (s *session) link(words []string) error {
 // empty request (iplink_have_newlink). It does, so that nobody waits for the
 // answer; who reads the socket next passes over it, for its number is 0.
 func (s *session) probe() error {
-	if s.probed {
+	if s.probed || s.rth == nil {
 		return nil
 	}
 	s.probed = true

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"ipoib/cmd/ipoib/internal/linkfmt"
+	"ipoib/nl"
 )
 
 // session is one run of the program: in a batch file, all its commands.
@@ -30,7 +32,7 @@ func Handles(args []string) bool {
 	switch {
 	case err != nil:
 		// Options of other commands are not ours to judge.
-		return false
+		return slices.ContainsFunc(args, func(w string) bool { return w == "link" || w == "monitor" })
 	case o.batch != "" || o.version:
 		return true
 	case len(rest) == 0:
@@ -84,8 +86,10 @@ func Run(args []string, env Env) int {
 	if o.batch != "" {
 		return codeOf(s.batch())
 	}
-	if err := s.open(true); err != nil {
-		return codeOf(err)
+	if h, err := s.dial(nl.ConnConfig{StrictCheck: true}); err == nil {
+		s.rth = h
+	} else if !isHelp(rest) {
+		return codeOf(s.noSocket(err))
 	}
 	if len(rest) == 0 {
 		fmt.Fprint(env.Stderr, usage)
@@ -93,6 +97,10 @@ func Run(args []string, env Env) int {
 	}
 	return codeOf(s.command(rest))
 }
+
+// isHelp reports whether a command asks for the help of an object, which needs
+// no service.
+func isHelp(words []string) bool { return len(words) > 1 && matches(words[1], "help") }
 
 func (s *session) close() {
 	_ = s.out.Flush()

@@ -31,16 +31,6 @@ func (s *session) dial(cfg nl.ConnConfig) (*handle, error) {
 	return &handle{sock: sock, seq: uint32(s.env.Now().Unix())}, nil
 }
 
-// open opens the main socket, with strict checking of dumps if asked for.
-func (s *session) open(strict bool) error {
-	h, err := s.dial(nl.ConnConfig{StrictCheck: strict})
-	if err != nil {
-		return s.noSocket(err)
-	}
-	s.rth = h
-	return nil
-}
-
 func (s *session) noSocket(err error) error {
 	s.errorf("Cannot open netlink socket: %s\n", strerror(err))
 	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {

@@ -310,7 +310,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	}
 	if _, serr := os.Stat(l.marker()); serr == nil {
 		if err == nil {
-			errs = append(errs, cl.Do(ipoibnl.CmdServiceStop, ipoibnl.ServiceStop{Teardown: true}), l.gone(ctx))
+			errs = append(errs, cl.Stop(true), l.gone(ctx))
 		}
 		errs = append(errs, os.Remove(l.marker()), os.RemoveAll(filepath.Join(l.RunDir, "serve.log")))
 		for _, f := range []string{"lock", "state.json"} {

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 
@@ -161,11 +162,14 @@ func (c *Config) params() datapath.Params {
 // Socket is the path of the control socket.
 func (c *Config) Socket() string { return filepath.Join(c.RunDir, SocketName) }
 
-var nameRE = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,31}$`)
+// adapterName is compiled when it is needed: most commands start without.
+var adapterName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,31}$`)
+})
 
 // normalize fills in defaults and checks one adapter.
 func (h *HCA) normalize() error {
-	if !nameRE.MatchString(h.Name) {
+	if !adapterName().MatchString(h.Name) {
 		return fmt.Errorf("%q cannot be the name of an adapter", h.Name)
 	}
 	if h.Ports == 0 {
