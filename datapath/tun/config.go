@@ -56,6 +56,9 @@ type Config struct {
 	// BatchBytes ends a batch of Read once it holds so many octets; 0 is
 	// DefaultBatchBytes.
 	BatchBytes int
+
+	// accepts is what open found out: see Device.Accepts.
+	accepts Features
 }
 
 func (c *Config) setDefaults() {
