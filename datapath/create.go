@@ -174,6 +174,7 @@ func (i *Interface) openTUN(restore *State) error {
 	cfg := tun.Config{
 		Name: i.name, Mode: tun.CreateNew, NetNS: i.ns.ns.File(), Persist: true,
 		Offload: i.tunFeatures(), TxQueueLen: i.txqlen, Pool: i.pd.Buffers(), Ifindex: i.ifindex,
+		ReadInvalid: func() { i.stats.drop(TXOffload) },
 	}
 	attached := false
 	if restore != nil {

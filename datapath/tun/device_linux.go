@@ -27,6 +27,8 @@ type device struct {
 	parts partVecs
 	// accepts are the offloads that Write may use.
 	accepts Features
+	// onInvalid is Config.ReadInvalid.
+	onInvalid func()
 	// onClose holds a func() that Close calls.
 	onClose atomic.Value
 
@@ -38,7 +40,7 @@ type device struct {
 
 // newDevice takes over fd, also when it fails.
 func newDevice(fd int, c *Config) (*device, error) {
-	d := &device{fd: fd, accepts: c.accepts, reader: reader{pool: c.Pool, batchBytes: c.BatchBytes}}
+	d := &device{fd: fd, accepts: c.accepts, onInvalid: c.ReadInvalid, reader: reader{pool: c.Pool, batchBytes: c.BatchBytes}}
 	d.name.Store(&c.Name)
 	if _, err := d.Name(); err != nil {
 		d.Close()

@@ -1,6 +1,8 @@
 package soft
 
 import (
+	"sync"
+
 	"ipoib/rdma"
 	"ipoib/rdma/header"
 	"ipoib/rdma/offload"
@@ -173,12 +175,18 @@ func (q *qp) receive(pk *packet) {
 // nobody would look at them.
 func (q *qp) receiveSegments(pk *packet, n int) {
 	complete := !q.verifies(pk)
+	seg := segmentPool.Get().(*packet)
 	for i := range n {
-		seg := pk.segment(i, complete)
-		q.receive(&seg)
+		*seg = pk.segment(i, complete)
+		q.receive(seg)
 	}
+	*seg = packet{}
+	segmentPool.Put(seg)
 	pk.release()
 }
+
+// segmentPool saves an allocation for each large send that is cut.
+var segmentPool = sync.Pool{New: func() any { return new(packet) }}
 
 // checksum does the receive part of checksum offload: a packet whose checksum
 // was never computed, because it did not leave this process, is as good as
