@@ -12,8 +12,8 @@
 //     but for sequence number, checksum, PSH and FIN, and the options are the
 //     same, octet for octet (so that timestamps are);
 //   - all parts but the last have one size;
-//   - PSH, FIN and a smaller part end a merge; SYN, RST, URG, an empty segment
-//     and CWR, except on the first, are never merged;
+//   - PSH, FIN and a smaller part end a merge; SYN, RST, URG, CWR and an empty
+//     segment are never merged;
 //   - nothing is merged whose checksum is wrong or, for UDP, missing.
 //
 // Two things differ from the kernel. A TCP flow whose datagrams all have the

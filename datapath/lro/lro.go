@@ -227,7 +227,6 @@ func (f *flow) finish() rdma.Offload {
 		binary.BigEndian.PutUint16(t[4:], uint16(n))
 	} else {
 		t[tcpFlags] |= f.last
-		o.ECN = h.flags&tcpCWR != 0
 	}
 	binary.BigEndian.PutUint16(t[o.CsumOffset:], inet.Fold(inet.Pseudo(src, dst, uint8(h.proto), n)))
 	return o

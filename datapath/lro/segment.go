@@ -139,10 +139,11 @@ func (s *segment) opens() bool {
 
 // transportFits compares the TCP headers of the head s and a later segment:
 // acknowledgement, header length, window, urgent pointer and options are the
-// same, the flags too but for PSH, FIN, and a CWR of the head.
+// same, the flags too but for PSH and FIN. CWR is never merged: with accurate
+// ECN it counts (kernel since 6.15), and a virtio-net header cannot tell.
 func (s *segment) transportFits(o *segment) bool {
 	a, b := s.msg[s.l4:s.header], o.msg[o.l4:o.header]
-	return len(a) == len(b) && o.flags&tcpCWR == 0 && (s.flags^o.flags)&^(tcpCWR|tcpFIN|tcpPSH) == 0 &&
+	return len(a) == len(b) && o.flags&tcpCWR == 0 && (s.flags^o.flags)&^(tcpFIN|tcpPSH) == 0 &&
 		[5]byte(a[tcpAck:]) == [5]byte(b[tcpAck:]) && // acknowledgement, data offset
 		[2]byte(a[tcpWin:]) == [2]byte(b[tcpWin:]) &&
 		[2]byte(a[tcpCsum+2:]) == [2]byte(b[tcpCsum+2:]) && // urgent pointer
