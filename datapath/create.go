@@ -217,6 +217,7 @@ func (i *Interface) adoptLink(attached bool) error {
 	if err := i.dev.SetCarrier(false); err != nil {
 		return system("create", name, err)
 	}
+	i.setGSO()
 	if attached {
 		// Whatever the user set while we were away is what he wants.
 		if eff, err := i.mtu.change(name, l.MTU); err == nil {

@@ -191,6 +191,9 @@ func (i *Interface) updateFeatures() {
 			return
 		}
 	}
+	if (old^next)&fGSO != 0 {
+		i.setGSO()
+	}
 	i.updateReceive()
 	i.updateViews()
 }
@@ -202,6 +205,14 @@ func (i *Interface) setOffload(want tun.Features) error {
 	}
 	i.tunActive = want
 	return nil
+}
+
+// setGSO tells the host whether to cut large sends itself where the interface
+// takes none, or never to make them.
+func (i *Interface) setGSO() {
+	if err := i.ns.ns.SetGSO(i.name, i.active&fGSO != 0); err != nil {
+		i.debugf("cannot set generic segmentation: %v", err)
+	}
 }
 
 // updateReceive tells an open queue pair whether to verify checksums and to

@@ -551,6 +551,18 @@ func TestPacketPathDoesNotAllocate(t *testing.T) {
 	})
 }
 
+// The host's own segmentation follows its switch.
+func TestGSO(t *testing.T) {
+	pair(t, soft.ProfileFull, func(w *world, a, b *host) {
+		for _, on := range []bool{false, true} {
+			a.feature(on, FeatureGSO)
+			if a.ns.GSO("ib0") != on || !b.ns.GSO("ib0") {
+				t.Errorf("gso %v: the host has %v", on, a.ns.GSO("ib0"))
+			}
+		}
+	})
+}
+
 // merges needs what the host takes.
 func TestMergeKinds(t *testing.T) {
 	pair(t, soft.ProfileFull, func(w *world, a, b *host) {

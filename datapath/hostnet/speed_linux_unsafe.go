@@ -16,7 +16,7 @@ type ifreqData struct {
 }
 
 // ethtool makes an ethtool request on a link.
-func ethtool(sock int, ifname string, s *ethtoolLinkSettings) error {
+func ethtool[T ethtoolLinkSettings | ethtoolValue](sock int, ifname string, s *T) error {
 	if len(ifname) >= unix.IFNAMSIZ {
 		return unix.ENODEV
 	}
