@@ -64,3 +64,11 @@ func (v *partVecs) write(fd int, b []byte, parts []*rdma.Buffer) (int, unix.Errn
 	clear(v[:n])
 	return int(r), errno
 }
+
+// epollWait is epoll_wait(2) with a timeout in milliseconds, without telling
+// the scheduler.
+func epollWait(ep int, ev []unix.EpollEvent, ms int) (int, unix.Errno) {
+	// The conversion in the argument list keeps ev alive during the call.
+	r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(ep), uintptr(unsafe.Pointer(&ev[0])), uintptr(len(ev)), uintptr(ms), 0, 0)
+	return int(r), errno
+}

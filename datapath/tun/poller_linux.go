@@ -41,6 +41,10 @@ type polled struct {
 // rounds is how many full batches are read before other devices get a turn.
 const rounds = 4
 
+// lingerMS is how long, in milliseconds, a thread waits for more traffic before
+// it goes to sleep in a way that the scheduler knows of.
+const lingerMS = 1
+
 // NewPoller starts a poller with so many threads. The process should have a
 // GOMAXPROCS larger by that than what it needs otherwise: a thread that blocks
 // keeps its share of the scheduler for a while.
@@ -128,7 +132,15 @@ func (p *Poller) work() {
 	// One event at a time: if there are more, the kernel wakes another thread.
 	var ev [1]unix.EpollEvent
 	for {
-		n, err := unix.EpollWait(p.ep, ev[:], -1)
+		// While there is traffic the thread waits without telling the
+		// scheduler, which would give its processor away and take it back
+		// for each packet. A collection that begins meanwhile interrupts the
+		// call by a signal, and has to wait for lingerMS at worst.
+		n, errno := epollWait(p.ep, ev[:], lingerMS)
+		var err error
+		if errno != 0 || n < 1 {
+			n, err = unix.EpollWait(p.ep, ev[:], -1)
+		}
 		if n < 1 {
 			if err != nil && err != unix.EINTR {
 				return // cannot happen while the descriptor is open
