@@ -30,12 +30,13 @@ type Poller struct {
 type polled struct {
 	*device
 	token uint64
-	pkts  []Packet
+	// mu is never waited for long: the one-shot interest keeps other threads
+	// away. It carries the reader's state from one thread to the next.
+	mu    sync.Mutex
+	pkts  []Packet // guarded by mu
+	burst bool     // packets come in batches; guarded by mu
 	fn    func([]Packet)
 	gone  func(error)
-	// burst is set while packets come in batches; it belongs to the thread
-	// that serves the device.
-	burst bool
 }
 
 // rounds is how many full batches are read before other devices get a turn.
@@ -160,39 +161,44 @@ func (p *Poller) work() {
 	}
 }
 
-// serve reads what a device has. The first packet of sparse traffic is carried
-// to its end before more is looked for: that costs a system call, which it does
-// not have to wait for.
+// serve reads what a device has.
 func (p *Poller) serve(e *polled) {
+	err := e.drain()
+	if err == nil {
+		err = e.op("poll", func(fd int) error {
+			return p.control(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN|unix.EPOLLONESHOT, e.token)
+		})
+	}
+	if err != nil {
+		p.forget(e)
+		if !e.device.closed.Load() {
+			e.gone(err)
+		}
+	}
+}
+
+// drain hands over what there is, up to some batches. The first packet of
+// sparse traffic is carried to its end before more is looked for: that costs a
+// system call, which it does not have to wait for.
+func (e *polled) drain() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	limit, total := 1, 0
 	if e.burst {
 		limit = len(e.pkts)
 	}
+	defer func() { e.burst = total > 1 }()
 	for range rounds {
 		n, err := e.readOnce(e.pkts[:limit])
 		if n > 0 {
 			// The device is not locked: fn may write to it, or close it.
 			e.fn(e.pkts[:n])
 		}
-		if err != nil {
-			p.forget(e)
-			if !e.device.closed.Load() {
-				e.gone(err)
-			}
-			return
-		}
 		total += n
-		if n < limit {
-			break
+		if err != nil || n < limit {
+			return err
 		}
 		limit = len(e.pkts)
 	}
-	e.burst = total > 1
-	err := e.op("poll", func(fd int) error {
-		return p.control(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN|unix.EPOLLONESHOT, e.token)
-	})
-	if err != nil && !e.device.closed.Load() {
-		p.forget(e)
-		e.gone(err)
-	}
+	return nil
 }
