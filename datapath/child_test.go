@@ -31,10 +31,10 @@ func TestCreateChildRules(t *testing.T) {
 			errno syscall.Errno
 		}{
 			{0x8001, "ib0.8001", 0},
-			{0x8001, "", syscall.ENOTUNIQ},
-			{0x0001, "", syscall.ENOTUNIQ}, // the same partition
-			{0x7fff, "", syscall.ENOTUNIQ}, // the parent's
-			{0xffff, "", syscall.ENOTUNIQ},
+			{0x8001, "", errNotUnique},
+			{0x0001, "", errNotUnique}, // the same partition
+			{0x7fff, "", errNotUnique}, // the parent's
+			{0xffff, "", errNotUnique},
 			{0x8000, "", syscall.EINVAL},
 			{0, "", syscall.EINVAL},
 			{0x0002, "ib0.0002", 0}, // the value as written

@@ -1,13 +1,11 @@
 package datapath
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"testing"
 
 	"ipoib/datapath/encap"
 	"ipoib/datapath/hostnet"
-	"ipoib/rdma/inet"
 )
 
 // Next hops are those of the host's routes, at any time.
@@ -115,35 +113,4 @@ func Test4391_S4_7_Broadcasts(t *testing.T) {
 			}
 		}
 	})
-}
-
-// 4390-§2-1, V20: a DHCP client's broadcast arrives at a server.
-func Test4390_S2_1_DHCPBroadcast(t *testing.T) {
-	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
-		w.upAll()
-		a, b := w.host(1), w.host(2)
-		p := dhcpDiscover()
-		a.send(a.ib0, p)
-		w.settle()
-		if got := b.got(b.ib0); len(got) != 1 || string(got[0]) != string(p) {
-			t.Errorf("%d packets", len(got))
-		}
-	})
-}
-
-// dhcpDiscover is a DHCPDISCOVER as RFC 4390 wants it: htype 32, hlen 0,
-// broadcast flag.
-func dhcpDiscover() []byte {
-	bootp := make([]byte, 244)
-	bootp[0], bootp[1], bootp[10] = 1, 32, 0x80
-	p := make([]byte, 28+len(bootp))
-	p[0], p[8], p[9] = 0x45, 64, 17
-	binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
-	copy(p[16:], []byte{255, 255, 255, 255})
-	binary.BigEndian.PutUint16(p[10:], inet.Checksum(p[:20], 0))
-	binary.BigEndian.PutUint16(p[20:], 68)
-	binary.BigEndian.PutUint16(p[22:], 67)
-	binary.BigEndian.PutUint16(p[24:], uint16(8+len(bootp)))
-	copy(p[28:], bootp)
-	return p
 }

@@ -28,6 +28,10 @@ const (
 	// fabric, or segments merged by the device, may arrive as one completion
 	// (see Offload).
 	CapReceiveAggregate
+	// CapRCIPCsum: Offload.Checksum is possible on RC messages. A queue pair
+	// with ReceiveAggregate receives it undone where the message stayed inside
+	// the device's fabric, with WCIPCsumOK.
+	CapRCIPCsum
 )
 
 // DeviceAttr describes a device; it does not change while the device exists.

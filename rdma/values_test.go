@@ -23,11 +23,31 @@ func TestGUIDText(t *testing.T) {
 	}
 }
 
-// RFC 4391 section 8, both kinds of GUID.
-func Test4391_S8_5_InterfaceID(t *testing.T) {
+// RFC 4391 section 8, table of both kinds of GUID.
+func Test4391_S8_4_KindOfGUID(t *testing.T) {
+	for guid, modified := range map[GUID]bool{
+		0x00005eef1000000a: false, 0x02005eef1000000b: true, 0x0002c90300a0b0c1: false,
+		0xfdffffffffffffff: false, 0xffffffffffffffff: true, 0x0200000000000000: true,
+	} {
+		if got := guid.InterfaceID() == uint64(guid); got != modified {
+			t.Errorf("%v: taken for a modified EUI-64: %v", guid, got)
+		}
+	}
+}
+
+// A modified EUI-64 is kept.
+func Test4391_S8_5_ModifiedKept(t *testing.T) {
+	for _, guid := range []GUID{0x02005eef1000000b, 0x0202c90300a0b0c1, 0xffffffffffffffff} {
+		if got := guid.InterfaceID(); got != uint64(guid) {
+			t.Errorf("%v: %016x", guid, got)
+		}
+	}
+}
+
+// Of an unmodified EUI-64 the u bit, and nothing else, is inverted.
+func Test4391_S8_6_UnmodifiedToggled(t *testing.T) {
 	for guid, iid := range map[GUID]uint64{
-		0x00005eef1000000a: 0x02005eef1000000a, // unmodified EUI-64: u is set
-		0x02005eef1000000b: 0x02005eef1000000b, // modified: kept
+		0x00005eef1000000a: 0x02005eef1000000a, 0x0002c90300a0b0c1: 0x0202c90300a0b0c1, 0xfdffffffffffffff: 0xffffffffffffffff,
 	} {
 		if got := guid.InterfaceID(); got != iid {
 			t.Errorf("%v: %016x, want %016x", guid, got, iid)

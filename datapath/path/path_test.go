@@ -189,6 +189,75 @@ func TestInvalidate(t *testing.T) {
 	})
 }
 
+// A message from another LID than the path's makes it queried once more; what
+// is sent meanwhile goes the old way.
+func TestSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		defer b.Flush()
+		b.Seen(gid, 9) // no path, no query
+		p := b.Peer(addr)
+		b.Send(p, b.packet(1))
+		b.Seen(gid, 9) // the answer is on its way
+		if b.queries != 1 {
+			t.Errorf("%d queries", b.queries)
+		}
+		b.answer(3)
+		b.log = nil
+		b.Seen(gid, 3)
+		if b.queries != 1 {
+			t.Error("queried although the LID is the known one")
+		}
+		b.Seen(gid, 9)
+		b.Seen(gid, 9)
+		b.Seen(gid, 8) // one query at a time
+		if b.queries != 2 {
+			t.Errorf("%d queries, want 2", b.queries)
+		}
+		b.Send(p, b.packet(2))
+		b.want(t, "send 2 to LID 3 QP 0x49")
+		b.answer(9)
+		b.want(t, "changed true")
+		b.Send(p, b.packet(3))
+		b.want(t, "send 3 to LID 9 QP 0x49")
+		// An SA that stays with its answer is not asked for ever; a third LID
+		// is news.
+		b.Seen(gid, 3)
+		b.answer(9)
+		b.Seen(gid, 3)
+		if b.queries != 3 {
+			t.Errorf("%d queries, want 3", b.queries)
+		}
+		b.Seen(gid, 4)
+		if b.queries != 4 {
+			t.Errorf("%d queries, want 4", b.queries)
+		}
+	})
+}
+
+// The query that Seen makes may fail: the path and its peers go, as with any
+// other failure.
+func TestSeenFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		defer b.Flush()
+		p := b.Peer(addr)
+		b.Send(p, b.packet(1))
+		b.answer(3)
+		b.Seen(gid, 9)
+		b.log = nil
+		b.Complete(b.Lookup(gid), mad.PathRecord{}, errors.New("no answer"))
+		b.want(t, "removed")
+		if !p.Dead() {
+			t.Error("the peer lives")
+		}
+		b.Send(b.Peer(addr), b.packet(2))
+		if b.queries != 3 {
+			t.Errorf("%d queries", b.queries)
+		}
+	})
+}
+
 func TestIdlePeersGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench()

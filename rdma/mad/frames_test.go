@@ -123,7 +123,7 @@ func TestFrameMADs(t *testing.T) {
 	}
 }
 
-func Test4755_S3_5_ServiceID(t *testing.T) {
+func Test4755_S3_5_1_ServiceID(t *testing.T) {
 	for _, tc := range []struct {
 		id          uint64
 		qpn         rdma.QPN

@@ -23,6 +23,7 @@ type portCounters struct {
 	pkeyViolations, qkeyViolations, mkeyViolations counter
 
 	drops [numDropReasons]counter
+	hw    [numHWCounters]counter
 }
 
 func (c *portCounters) snapshot() rdma.PortCounters {
@@ -62,6 +63,7 @@ const (
 	DropQKey
 	DropNoQP
 	DropQPState
+	DropPath
 	DropNoGroup
 	DropNoBuffer
 	DropTooLong
@@ -77,7 +79,7 @@ var dropNames = [numDropReasons]string{
 	DropLVer: "lver", DropVCRC: "vcrc", DropLNH: "lnh", DropGRH: "grh",
 	DropICRC: "icrc", DropBTH: "bth", DropOpcode: "opcode", DropDLID: "dlid",
 	DropVL: "vl", DropMTU: "mtu", DropPKey: "pkey", DropQKey: "qkey",
-	DropNoQP: "no_qp", DropQPState: "qp_state", DropNoGroup: "no_group",
+	DropNoQP: "no_qp", DropQPState: "qp_state", DropPath: "path", DropNoGroup: "no_group",
 	DropNoBuffer: "no_buffer", DropTooLong: "too_long",
 	DropNoRoute: "no_route", DropNoAgent: "no_agent", DropMAD: "mad",
 	DropFault: "fault",

@@ -19,6 +19,19 @@
 // or a completion handler has to run elsewhere. Nothing is locked across a
 // hop, and nothing is allocated for a packet that is not copied.
 //
+// # Reliable connections
+//
+// An RC message travels as one packet descriptor that holds all of it; taps
+// and faulty links see the packets of the path MTU that it is on the wire
+// (rc_wire.go). The descriptor lends the sender's buffer.
+// Where no link of the way has faults, the receiver takes the buffer over,
+// which acknowledges the message at once: nothing is copied and nothing waits.
+// Otherwise the sender keeps it until an acknowledgement comes, and sends
+// again from where a NAK or a timeout says (rc_request.go, rc_timer.go).
+//
+// Acknowledgements are packets on every way. Those of one EventBatch are sent
+// as one, when the batch runs.
+//
 // # Management
 //
 // QP0 packets go to the SMA of the node (sma.go) or are forwarded by directed

@@ -94,18 +94,29 @@ type faultState struct {
 }
 
 func (f *faultState) carry(pk *packet, from, to *port) {
+	if pk.isSingle() {
+		f.match(pk, from, to)
+		return
+	}
+	if pk.pathMTU == 0 && f.Match != nil && !f.Match(pk.info()) {
+		// A large send that the filter does not want stays whole. Of an RC
+		// message the filter is asked about every packet: they differ.
+		to.receive(pk)
+		return
+	}
+	for seg := range segments(pk) {
+		f.match(seg, from, to)
+	}
+	pk.release()
+}
+
+// match applies the faults to one packet of the wire, if the filter wants it.
+func (f *faultState) match(pk *packet, from, to *port) {
 	if f.Match != nil && !f.Match(pk.info()) {
 		to.receive(pk)
 		return
 	}
-	if n, _, _ := pk.wire(); n == 1 {
-		f.one(pk, from, to)
-		return
-	}
-	for seg := range segments(pk) {
-		f.one(seg, from, to)
-	}
-	pk.release()
+	f.one(pk, from, to)
 }
 
 // one applies the faults to one packet of the wire.

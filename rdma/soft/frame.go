@@ -56,7 +56,7 @@ func (p *port) receiveFrame(frame []byte) {
 		p.counters.drops[DropLength].Add(1)
 		return
 	}
-	if len(h.Payload) > 0 || pk.Opcode == header.UDSendOnly {
+	if len(h.Payload) > 0 || pk.Opcode == header.UDSendOnly || pk.Opcode == header.RCSendOnly {
 		pk.buf = p.node.fabric.buffers.Get(len(h.Payload))
 		copy(pk.buf.Bytes(), h.Payload)
 	}
@@ -135,7 +135,7 @@ func (p *port) capture(taps []*Tap, pk *packet, dir Dir) {
 			t.fn(Frame{Time: now, Dir: dir, Data: data})
 		}
 	}
-	if n, _, _ := pk.wire(); n == 1 && !pk.offload.Checksum {
+	if pk.isSingle() && !pk.offload.Checksum {
 		show(pk)
 		return
 	}

@@ -32,7 +32,7 @@ const (
 
 func (p Profile) caps() (rdma.Cap, bool) {
 	const generic = rdma.CapUDIPCsum | rdma.CapUDTSO | rdma.CapBlockMulticastLoopback |
-		rdma.CapModerateCQ | rdma.CapReceiveAggregate
+		rdma.CapModerateCQ | rdma.CapReceiveAggregate | rdma.CapSRQ | rdma.CapRC | rdma.CapRCIPCsum
 	switch p {
 	case ProfileFull, "":
 		return generic | rdma.CapUDIP6Csum | rdma.CapUDTSO6, true

@@ -128,7 +128,12 @@ func (l *Link) carry(pk *packet, from *port) {
 		i = 1
 	}
 	to := l.ends[1-i]
+	if pk.lent && l.dirs[1-i].faults.Load() != nil {
+		// What acknowledges the message has to come this way.
+		pk.keep = true
+	}
 	if f := l.dirs[i].faults.Load(); f != nil {
+		pk.keep = pk.lent
 		f.carry(pk, from, to)
 		return
 	}

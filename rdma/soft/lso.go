@@ -7,10 +7,13 @@ import (
 	"ipoib/rdma/offload"
 )
 
-// segments cuts a large send into the packets that the wire carries, with
-// complete checksums; a packet that only lacks its checksum comes out once.
+// segments cuts an RC message or a large send into the packets that the wire
+// carries, with complete checksums; a packet that only lacks its checksum comes out once.
 // Each has a buffer of its own, which the consumer takes over.
 func segments(pk *packet) iter.Seq[*packet] {
+	if pk.pathMTU != 0 {
+		return messagePackets(pk)
+	}
 	return func(yield func(*packet) bool) {
 		n := pk.offload.Segments(pk.buf.Len())
 		if n == 1 {

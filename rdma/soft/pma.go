@@ -32,7 +32,7 @@ func (p *port) answerPMA(pk *packet, m *mad.MAD) {
 	m.SetStatus(status)
 	// Back to where it came from, with source and destination swapped.
 	pk.DLID, pk.DestQP, pk.SrcQP, pk.QKey = pk.SLID, pk.SrcQP, rdma.QPNGSI, rdma.QKeyGSI
-	pk.VL, pk.hops, pk.ev = 0, 0, nil
+	pk.VL, pk.hops, pk.ev, pk.pathBits = 0, 0, nil, 0
 	if pk.HasGRH {
 		pk.GRH.DGID, pk.GRH.SGID = pk.GRH.SGID, p.GID0()
 	}

@@ -29,6 +29,8 @@ type qp struct {
 	verify    atomic.Bool
 	credits   atomic.Int64 // receive buffers posted
 
+	rc *rcState // of reliable connected pairs; guarded by mu
+
 	mu     sync.Mutex
 	attr   rdma.QPAttr // guarded by mu, as is all below
 	psn    rdma.PSN
@@ -46,10 +48,6 @@ func (d *pd) Device() rdma.Device       { return d.dev }
 func (d *pd) Buffers() *rdma.BufferPool { return d.dev.fabric.buffers }
 func (d *pd) Close() error              { return nil }
 
-func (d *pd) CreateSRQ(rdma.SRQConfig) (rdma.SRQ, error) {
-	return nil, d.dev.opError("create_srq", 0, &rdma.NotSupportedError{What: "shared receive queue"})
-}
-
 // CreateQP implements rdma.PD.
 func (d *pd) CreateQP(cfg rdma.QPConfig) (rdma.QP, error) {
 	fail := func(err error) (rdma.QP, error) { return nil, d.dev.opError("create_qp", cfg.Port, err) }
@@ -63,7 +61,7 @@ func (d *pd) CreateQP(cfg rdma.QPConfig) (rdma.QP, error) {
 		cfg.RecvSize < 0 || cfg.RecvSize > rdma.MaxMessage {
 		return fail(rdma.ErrInvalid)
 	}
-	if cfg.Type != rdma.QPTUD {
+	if cfg.Type != rdma.QPTUD && cfg.Type != rdma.QPTRC {
 		return fail(&rdma.NotSupportedError{What: cfg.Type.String() + " transport"})
 	}
 	if d.dev.isClosed() {
@@ -74,7 +72,15 @@ func (d *pd) CreateQP(cfg rdma.QPConfig) (rdma.QP, error) {
 		maxSend: cfg.MaxSend, maxRecv: cfg.MaxRecv, recvSize: cfg.RecvSize,
 		blockLoopback: cfg.BlockMulticastLoopback,
 	}
+	if cfg.Type == rdma.QPTRC {
+		if err := q.initRC(cfg.SRQ); err != nil {
+			return fail(err)
+		}
+	} else if cfg.SRQ != nil {
+		return fail(rdma.ErrInvalid)
+	}
 	if err := d.dev.qps.add(q, cfg.Num); err != nil {
+		q.leaveSRQ()
 		return fail(err)
 	}
 	return q, nil
@@ -128,6 +134,9 @@ func (q *qp) Query() rdma.QPAttr {
 	a := q.attr
 	a.State = q.qpState()
 	a.SQPSN = q.psn
+	if q.rc != nil {
+		a.RQPSN = q.rc.epsn
+	}
 	return a
 }
 
@@ -154,6 +163,12 @@ func (q *qp) Modify(attr rdma.QPAttr, mask rdma.QPAttrMask) error {
 	fail := func(err error) error { return q.pd.dev.opError("modify_qp", q.port.num, err) }
 	if q.closed {
 		return fail(rdma.ErrClosed)
+	}
+	if q.rc != nil {
+		if err := q.modifyRC(attr, mask); err != nil {
+			return fail(err)
+		}
+		return nil
 	}
 	from, to := q.qpState(), q.qpState()
 	if mask&rdma.QPAttrState != 0 {
@@ -200,16 +215,16 @@ func (q *qp) Modify(attr rdma.QPAttr, mask rdma.QPAttrMask) error {
 		q.sendCQ.drop(q)
 		q.recvCQ.drop(q)
 	case rdma.QPSErr:
-		q.flush()
+		q.flush(nil)
 	}
 	return nil
 }
 
 // flush completes the posted receives with an error (IBA 10.3.1).
-func (q *qp) flush() {
+func (q *qp) flush(ev *rdma.EventBatch) {
 	for n := q.credits.Swap(0); n > 0; n-- {
 		wc := rdma.WorkCompletion{QP: q, Opcode: rdma.WCRecv, Status: rdma.WCWRFlushErr}
-		if !q.recvCQ.push(&wc, nil) {
+		if !q.recvCQ.push(&wc, ev) {
 			return
 		}
 	}
@@ -217,7 +232,7 @@ func (q *qp) flush() {
 
 // PostRecv implements rdma.QP.
 func (q *qp) PostRecv(n int) error {
-	if n < 0 {
+	if n < 0 || q.rc != nil && q.rc.srq != nil {
 		return q.pd.dev.opError("post_recv", q.port.num, rdma.ErrInvalid)
 	}
 	switch q.qpState() {
@@ -225,7 +240,7 @@ func (q *qp) PostRecv(n int) error {
 		return q.pd.dev.opError("post_recv", q.port.num, rdma.ErrState)
 	case rdma.QPSErr:
 		q.credits.Add(int64(n))
-		q.flush()
+		q.flush(nil)
 		return nil
 	}
 	if q.credits.Add(int64(n)) > int64(q.maxRecv) {
@@ -305,6 +320,10 @@ func (q *qp) Close() error {
 		q.detach(g)
 	}
 	q.groups = nil
+	if q.rc != nil {
+		q.clearRC()
+		q.leaveSRQ()
+	}
 	q.sendCQ.drop(q)
 	q.recvCQ.drop(q)
 	return nil

@@ -8,11 +8,18 @@ import (
 	"ipoib/rdma/offload"
 )
 
-// PostSend implements rdma.QP for the UD transport: the packets are on their
-// way, and mostly delivered, when it returns.
+// PostSend implements rdma.QP. UD packets, and RC messages that nothing on
+// their way holds up, are on their way, and mostly delivered, when it returns.
 func (q *qp) PostSend(wrs []rdma.SendWR, ev *rdma.EventBatch) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.rc != nil {
+		n, err := q.postRC(wrs, ev)
+		if err != nil {
+			err = q.pd.dev.opError("post_send", q.port.num, err)
+		}
+		return n, err
+	}
 	for i := range wrs {
 		if err := q.postUD(&wrs[i], ev); err != nil {
 			return i, q.pd.dev.opError("post_send", q.port.num, err)
@@ -62,7 +69,7 @@ func (q *qp) postUD(wr *rdma.SendWR, ev *rdma.EventBatch) error {
 			PKey:      pkey, DestQP: wr.RemoteQPN, PSN: q.psn,
 			QKey: wr.RemoteQKey, SrcQP: q.num,
 		},
-		buf: wr.Buf, offload: wr.Offload, source: q, ev: ev,
+		buf: wr.Buf, offload: wr.Offload, source: q, ev: ev, pathBits: h.attr.SrcPathBits,
 	}
 	if wr.RemoteQKey.IsControlled() {
 		// A controlled Q_Key in a request sends the context's (IBA 10.2.4).
@@ -118,6 +125,10 @@ func (q *qp) complete(wr *rdma.SendWR, st rdma.WCStatus, ev *rdma.EventBatch) {
 // receive takes a packet whose addresses fit. It checks transport, state,
 // P_Key, Q_Key and length, and completes a posted receive.
 func (q *qp) receive(pk *packet) {
+	if q.rc != nil {
+		q.receiveRC(pk)
+		return
+	}
 	p := q.port
 	if q.typ != rdma.QPTUD || pk.Opcode != header.UDSendOnly {
 		p.drop(pk, DropOpcode)
@@ -146,6 +157,7 @@ func (q *qp) receive(pk *packet) {
 		return
 	}
 	if !q.takeCredits(int64(n)) {
+		p.counters.hw[hwOutOfBuffer].Add(uint64(n))
 		p.counters.bufferOverruns.Add(1)
 		p.drop(pk, DropNoBuffer)
 		return

@@ -1,5 +1,7 @@
 package soft
 
+import "ipoib/rdma"
+
 // transmit sends a packet out of a port over its link. The packet's VL is
 // set; data packets need an Active port, SMPs (VL15) a link.
 func (p *port) transmit(pk *packet) {
@@ -67,7 +69,7 @@ const vlManagement = 15
 // send starts a packet of a queue pair at its port: to the port itself, or
 // out.
 func (p *port) send(pk *packet) {
-	pk.SLID = p.LID()
+	pk.SLID = p.LID() | rdma.LID(pk.pathBits)&(1<<p.lmc.Load()-1)
 	if pk.DLID.IsUnicast() && p.ownsLID(pk.DLID) {
 		// A channel adapter loops packets to its own LID back inside.
 		if p.gate().receives() {

@@ -53,6 +53,29 @@ func Test4391_S5_5_JoinNeedsAbility(t *testing.T) {
 	}
 }
 
+// Test4391_S5_7_AdministrativeControl: without a configured broadcast group the
+// join of an interface does not make one, and none goes with its members.
+func Test4391_S5_7_AdministrativeControl(t *testing.T) {
+	inVectorNet(t, "Default=0x7fff:ALL=full;", func(t *testing.T, n *vectorNet) {
+		r := mad.MCMemberRecord{MGID: bcastMGID, PortGID: n.portGID(2), PKey: 0xffff, JoinState: 1}
+		if status, _ := n.join(t, 2, mad.MCRJoin, r); status != mad.SAStatusInsufficientComponents {
+			t.Errorf("%v", status)
+		}
+		if st := n.sm.State(); len(st.Groups) != 0 {
+			t.Errorf("%+v", st.Groups)
+		}
+	})
+	inVectorNet(t, "Default=0x7fff,ipoib:ALL=full;", func(t *testing.T, n *vectorNet) {
+		r := mad.MCMemberRecord{MGID: bcastMGID, PortGID: n.portGID(2), PKey: 0xffff, JoinState: 1}
+		n.join(t, 2, mad.MCRJoin, r)
+		n.leave(t, 2, bcastMGID, n.portGID(2), 1)
+		st := n.sm.State()
+		if g, ok := st.Group(bcastMGID); !ok || len(g.Members) != 0 {
+			t.Errorf("%v %+v", ok, g)
+		}
+	})
+}
+
 // Test4391_S10_11_GroupParameters: an IP group has the broadcast group's
 // P_Key, Q_Key, SL, hop limit and, with 4391-§10-12, its other attributes.
 func Test4391_S10_11_GroupParameters(t *testing.T) {
@@ -173,6 +196,44 @@ func Test4392_S1_3_2_1_1_FirstFullMemberCreates(t *testing.T) {
 		st = n.sm.State()
 		if _, ok := st.Group(groupMGID); ok {
 			t.Error("group is still there")
+		}
+	})
+}
+
+// Test4392_S1_3_2_2_1_LastFullMember: with it go the group and its MLID, and
+// the subscribers are told.
+func Test4392_S1_3_2_2_1_LastFullMember(t *testing.T) {
+	inVectorNet(t, "", func(t *testing.T, n *vectorNet) {
+		n.raw[1].auto.Store(true)
+		n.inform(t, 1, inform(mad.TrapMCGroupDeleted))
+		_, first := n.join(t, 2, mad.MCRJoinCreate, n.createRec(2, groupMGID))
+		n.join(t, 3, mad.MCRJoinCreate, n.createRec(3, groupMGID))
+		n.leave(t, 2, groupMGID, n.portGID(2), 1)
+		if got := n.reports(t, 1); len(got) != 0 {
+			t.Errorf("reported before the last one left: %+v", got)
+		}
+		n.leave(t, 3, groupMGID, n.portGID(3), 1)
+		if got := n.reports(t, 1); len(got) != 1 || got[0].TrapNumber != mad.TrapMCGroupDeleted {
+			t.Errorf("%+v", got)
+		}
+		_, next := n.join(t, 2, mad.MCRJoinCreate, n.createRec(2, rdma.MustParseGID("ff12:401b:ffff::2")))
+		if next.MLID != first.MLID {
+			t.Errorf("the MLID %v is not free, the next is %v", first.MLID, next.MLID)
+		}
+	})
+}
+
+// Test4392_S1_2_1_1_1_NoWayOut: the subnet has no routers; there is no path to
+// another one, nor for GIDs of a link-local or site-local prefix beyond it.
+func Test4392_S1_2_1_1_1_NoWayOut(t *testing.T) {
+	inVectorNet(t, "", func(t *testing.T, n *vectorNet) {
+		for prefix, want := range map[uint64]mad.Status{
+			rdma.DefaultSubnetPrefix: 0, 0xfec0000000000000: mad.SAStatusNoRecords, 0x20010db800000000: mad.SAStatusNoRecords,
+		} {
+			q := mad.PathRecord{DGID: rdma.MakeGID(prefix, n.ports[3].GUID()), SGID: n.portGID(2), PKey: 0xffff, NumbPath: 1}
+			if status, _ := n.path(t, 2, mad.PRIPoIB, q); status != want {
+				t.Errorf("prefix %016x: %v", prefix, status)
+			}
 		}
 	})
 }

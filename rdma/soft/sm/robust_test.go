@@ -114,8 +114,8 @@ func TestNodeDiesDuringSweep(t *testing.T) {
 	})
 }
 
-// TestSLtoVL: a configured table is written to all ports.
-func TestSLtoVL(t *testing.T) {
+// Test4392_S1_2_4_SLToVL: a configured table is written to all ports.
+func Test4392_S1_2_4_SLToVL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNet(t)
 		hcas, _ := ring(t, n)

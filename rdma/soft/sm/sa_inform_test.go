@@ -43,9 +43,9 @@ func (n *vectorNet) reports(t *testing.T, i int) []mad.Notice {
 	return out
 }
 
-// Test4392_S1_3_2_3_GroupTraps: creation and deletion are reported to the
+// Test4392_S1_3_2_3_1_GroupTraps: creation and deletion are reported to the
 // subscribers of the group's partition, by MGID or to all.
-func Test4392_S1_3_2_3_GroupTraps(t *testing.T) {
+func Test4392_S1_3_2_3_1_GroupTraps(t *testing.T) {
 	inVectorNet(t, vectorPartitions, func(t *testing.T, n *vectorNet) {
 		n.raw[2].auto.Store(true)
 		n.raw[3].auto.Store(true)

@@ -271,9 +271,9 @@ func TestJoinGroupAbsent(t *testing.T) {
 	}
 }
 
-// Test4392_S1_3_1_JoinStates: the states of a port add up, and any subset can
+// Test4392_S1_3_1_1_JoinStates: the states of a port add up, and any subset can
 // be left; what is not held cannot.
-func Test4392_S1_3_1_JoinStates(t *testing.T) {
+func Test4392_S1_3_1_1_JoinStates(t *testing.T) {
 	inVectorNet(t, "", func(t *testing.T, n *vectorNet) {
 		r := n.createRec(2, groupMGID)
 		n.join(t, 2, mad.MCRJoinCreate, r)
