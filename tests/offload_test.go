@@ -38,8 +38,7 @@ func TestEthtoolFeaturesAsTheDriver(t *testing.T) {
 		c := l.command("sh", "-c", strings.ReplaceAll(cmd, "ethtool ", "ipoib-ethtool "))
 		out, err := c.CombinedOutput()
 		code := 0
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			code = exit.ExitCode()
 		}
 		got := fmt.Sprintf("%s[exit %d]", out, code)

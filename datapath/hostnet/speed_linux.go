@@ -67,7 +67,7 @@ func (n *namespace) SetGSO(ifname string, on bool) error {
 		if on {
 			v.data = 1
 		}
-		return ethtool(sock, ifname, &v)
+		return ethtoolSet(sock, ifname, &v)
 	})
 	return n.opError("set generic segmentation", ifname, err)
 }
