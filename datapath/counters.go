@@ -19,6 +19,7 @@ type stats struct {
 	rxErrors, txErrors, rxDropped, txDropped atomic.Uint64
 	multicast                                atomic.Uint64
 	drops                                    [numDrops]atomic.Uint64
+	work                                     [numWorks]atomic.Uint64
 }
 
 func (s *stats) snapshot() Stats {

@@ -178,6 +178,7 @@ func (i *Interface) openTUN(restore *State) error {
 	cfg := tun.Config{
 		Name: i.name, Mode: tun.CreateNew, NetNS: i.ns.ns.File(), Persist: true,
 		Offload: i.tunFeatures(), TxQueueLen: i.txqlen, Pool: i.pd.Buffers(), Ifindex: i.ifindex,
+		ReadInvalid: func() { i.stats.drop(TXOffload) },
 	}
 	attached := false
 	if restore != nil {
@@ -220,6 +221,7 @@ func (i *Interface) adoptLink(attached bool) error {
 	if err := i.dev.SetCarrier(false); err != nil {
 		return system("create", name, err)
 	}
+	i.setGSO()
 	if attached {
 		// Whatever the user set while we were away is what he wants.
 		if eff, err := i.mtu.change(name, l.MTU); err == nil {

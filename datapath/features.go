@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"syscall"
 
+	"ipoib/datapath/lro"
 	"ipoib/datapath/tun"
 	"ipoib/rdma"
 )
@@ -190,7 +191,11 @@ func (i *Interface) updateFeatures() {
 			return
 		}
 	}
-	i.updateAggregation()
+	if (old^next)&fGSO != 0 {
+		i.setGSO()
+	}
+	i.updateReceive()
+	i.updateViews()
 }
 
 // setOffload tells the host what it may leave to the interface.
@@ -202,39 +207,56 @@ func (i *Interface) setOffload(want tun.Features) error {
 	return nil
 }
 
-// updateAggregation tells an open queue pair whether to deliver merged
-// messages.
-func (i *Interface) updateAggregation() {
+// setGSO tells the host whether to cut large sends itself where the interface
+// takes none, or never to make them.
+func (i *Interface) setGSO() {
+	if err := i.ns.ns.SetGSO(i.name, i.active&fGSO != 0); err != nil {
+		i.debugf("cannot set generic segmentation: %v", err)
+	}
+}
+
+// updateReceive tells an open queue pair whether to verify checksums and to
+// deliver merged messages.
+func (i *Interface) updateReceive() {
 	if !i.opened {
 		return // startQP will
 	}
-	attr := rdma.QPAttr{ReceiveAggregate: i.aggregates()}
-	if err := i.qp.Modify(attr, rdma.QPAttrReceiveAggregate); err != nil {
-		i.warnf("cannot change receive aggregation: %v", err)
+	attr := rdma.QPAttr{ReceiveAggregate: i.aggregates(), ReceiveChecksum: i.active&fRXCsum != 0}
+	if err := i.qp.Modify(attr, rdma.QPAttrReceiveAggregate|rdma.QPAttrReceiveChecksum); err != nil {
+		i.warnf("cannot change receive offloads: %v", err)
 	}
 }
 
 // tunFeatures are the offloads that the host may leave to us. The TUN knows
-// one checksum offload for both protocols: without that for IPv4 the host does
-// all the work.
+// one checksum offload for both protocols: what the adapter does not do of it,
+// the transmitter does.
 func (i *Interface) tunFeatures() tun.Features {
 	var f tun.Features
-	if i.active&fIPCsum != 0 {
+	if i.active&(fIPCsum|fIPv6Csum) != 0 {
 		f |= tun.FeatureCsum
-		if i.active&fTSO != 0 {
-			f |= tun.FeatureTSO4 | tun.FeatureTSOECN
-		}
-		if i.active&fTSO6 != 0 {
-			f |= tun.FeatureTSO6
-		}
+	}
+	if i.active&fTSO != 0 {
+		f |= tun.FeatureTSO4 | tun.FeatureTSOECN
+	}
+	if i.active&fTSO6 != 0 {
+		f |= tun.FeatureTSO6
 	}
 	return f
 }
 
 // aggregates reports whether the device may deliver large sends whole: to the
-// host that is what LRO or GRO would make of them.
+// host that is what LRO or GRO would make of them, provided that nobody wants
+// to verify their checksums.
 func (i *Interface) aggregates() bool {
-	return i.active&(fLRO|fGRO) != 0 && i.port.rdma.Device().Attr().Caps&rdma.CapReceiveAggregate != 0
+	return i.active&(fLRO|fGRO) != 0 && i.active&fRXCsum != 0 &&
+		i.port.rdma.Device().Attr().Caps&rdma.CapReceiveAggregate != 0
+}
+
+// merges returns what the receiver merges: LRO knows TCP only, as the adapters
+// that have it; GRO takes UDP as well, where the host understands it.
+func (i *Interface) merges() lro.Kinds {
+	const uso = tun.FeatureUSO4 | tun.FeatureUSO6
+	return lro.Kinds{TCP: i.active&(fLRO|fGRO) != 0, UDP: i.active&fGRO != 0 && i.dev.Accepts()&uso == uso}
 }
 
 // FeatureResult says what became of a request to change features, in the

@@ -134,12 +134,15 @@ func (i *Interface) updateViews() {
 	} else {
 		i.tx.Store(&txView{
 			qp: i.qp, qkey: i.qkey, addr: i.addr,
-			limit: i.mtu.group + encap.HeaderLen, broadcast: i.groups.Broadcast(),
+			limit: i.mtu.group + encap.HeaderLen, broadcast: i.groups.Broadcast(), features: i.active,
 		})
 	}
 	attr := i.port.rdma.Attr()
 	gid, _ := i.port.rdma.GID(0)
-	i.rx.Store(&rxView{lid: attr.LID, qpn: i.qp.Num(), gid: gid, broadcast: i.broadcastMGID(), up: i.running})
+	i.rx.Store(&rxView{
+		lid: attr.LID, qpn: i.qp.Num(), gid: gid, broadcast: i.broadcastMGID(), up: i.running,
+		verify: i.active&fRXCsum != 0, merge: i.merges(),
+	})
 }
 
 // voidDests makes the transmitter look its destinations up again.

@@ -108,8 +108,8 @@ func (i *Interface) startQP() error {
 		{rdma.QPAttr{State: rdma.QPSInit, PKeyIndex: uint16(i.pkeyIdx), QKey: i.qkey},
 			rdma.QPAttrState | rdma.QPAttrPKeyIndex | rdma.QPAttrQKey},
 		{rdma.QPAttr{State: rdma.QPSRTR}, rdma.QPAttrState},
-		{rdma.QPAttr{State: rdma.QPSRTS, ReceiveAggregate: i.aggregates()},
-			rdma.QPAttrState | rdma.QPAttrSQPSN | rdma.QPAttrReceiveAggregate},
+		{rdma.QPAttr{State: rdma.QPSRTS, ReceiveAggregate: i.aggregates(), ReceiveChecksum: i.active&fRXCsum != 0},
+			rdma.QPAttrState | rdma.QPAttrSQPSN | rdma.QPAttrReceiveAggregate | rdma.QPAttrReceiveChecksum},
 	}
 	for _, s := range steps {
 		if err := i.qp.Modify(s.attr, s.mask); err != nil {

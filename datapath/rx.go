@@ -2,8 +2,10 @@ package datapath
 
 import (
 	"ipoib/datapath/encap"
+	"ipoib/datapath/lro"
 	"ipoib/datapath/tun"
 	"ipoib/rdma"
+	"ipoib/rdma/offload"
 )
 
 // The receive path, per batch of completions:
@@ -12,8 +14,11 @@ import (
 //     the packets, within one process.
 //  2. Own multicast that came back is dropped, the rest sorted by type: ARP,
 //     Neighbor Solicitations and Advertisements go to the loop.
-//  3. IP packets are written to the TUN, in the buffers that they came in.
-//  4. The receive buffers are posted again.
+//  3. What the device verified is marked, and datagrams of one flow are merged
+//     (package lro), unless both LRO and GRO are off: every datagram is written
+//     alone then.
+//  4. IP packets are written to the TUN, in the buffers that they came in.
+//  5. The receive buffers are posted again.
 
 // rxBatchLen is how many completions are polled at once.
 const rxBatchLen = 32
@@ -25,11 +30,14 @@ type rxView struct {
 	gid       rdma.GID
 	broadcast rdma.GID
 	up        bool
+	verify    bool      // rx-checksum is on
+	merge     lro.Kinds // LRO or GRO
 }
 
 type rxBatch struct {
-	wcs [rxBatchLen]rdma.WorkCompletion
-	out []tun.Packet
+	wcs    [rxBatchLen]rdma.WorkCompletion
+	out    []tun.Packet
+	merger lro.Merger
 }
 
 // receive is the handler of the receive completion queue.
@@ -37,6 +45,7 @@ func (i *Interface) receive(cq rdma.CQ) {
 	i.writeMu.Lock()
 	defer i.writeMu.Unlock()
 	b := &i.rxBatch
+	i.stats.did(RXEvents, 1)
 	for {
 		n := cq.Poll(b.wcs[:])
 		if n == 0 {
@@ -58,7 +67,7 @@ func (i *Interface) receive(cq rdma.CQ) {
 			// It fails only when the queue pair went to RESET meanwhile.
 			_ = i.qp.PostRecv(credits)
 		}
-		i.writeOut(b)
+		i.writeOut(v, b)
 	}
 }
 
@@ -111,7 +120,7 @@ func (i *Interface) receiveOne(v *rxView, wc *rdma.WorkCompletion, b *rxBatch) {
 				return
 			}
 		}
-		b.out = append(b.out, tun.Packet{Buf: buf, Offload: wc.Offload})
+		b.out = append(b.out, tun.Packet{Buf: buf, Offload: i.verified(v, wc)})
 		return
 	case encap.EtherTypeARP:
 		arp := encap.ARP(packet)
@@ -174,18 +183,55 @@ func (i *Interface) countRX(v *rxView, wc *rdma.WorkCompletion, n int) {
 	}
 }
 
-// writeOut writes a batch to the TUN and frees it. writeMu is held.
-func (i *Interface) writeOut(b *rxBatch) {
-	if len(b.out) == 0 {
+// verified returns what is left to do of a message, for the host: nothing of
+// a checksum that was verified. A TUN knows no other way to say that than a
+// partial checksum, so it becomes one.
+func (i *Interface) verified(v *rxView, wc *rdma.WorkCompletion) rdma.Offload {
+	if wc.Offload.Segment != rdma.SegmentNone {
+		i.stats.did(RXAggregates, 1)
+	}
+	switch {
+	case wc.Offload.Checksum:
+		i.stats.did(RXChecksumGood, wc.Offload.Segments(wc.Buf.Len()))
+		return wc.Offload
+	case !v.verify:
+		return rdma.Offload{}
+	case wc.Flags&rdma.WCIPCsumOK != 0:
+		i.stats.did(RXChecksumGood, 1)
+		return offload.Partial(wc.Buf.Bytes())
+	case i.csumCap(wc) && offload.Checked(wc.Buf.Bytes()):
+		i.stats.did(RXChecksumBad, 1)
+	}
+	return rdma.Offload{}
+}
+
+// csumCap reports whether the device verifies checksums of the IP version of
+// a message.
+func (i *Interface) csumCap(wc *rdma.WorkCompletion) bool {
+	need := rdma.CapUDIPCsum
+	if encap.Version(wc.Buf.Bytes()[encap.HeaderLen:]) == 6 {
+		need = rdma.CapUDIP6Csum
+	}
+	return i.port.rdma.Device().Attr().Caps&need != 0
+}
+
+// writeOut merges a batch, writes it to the TUN and frees it. writeMu is held.
+func (i *Interface) writeOut(v *rxView, b *rxBatch) {
+	out := b.out
+	if len(out) > 1 && v.merge.Any() {
+		out = b.merger.Merge(out, v.merge)
+		i.stats.did(RXMerged, len(b.out)-len(out))
+	}
+	if len(out) == 0 {
 		return
 	}
-	n, _ := i.dev.Write(b.out)
-	for k := n; k < len(b.out); k++ {
+	n, _ := i.dev.Write(out)
+	i.stats.did(RXWrites, n)
+	for k := n; k < len(out); k++ {
 		i.stats.drop(RXHost)
 	}
-	for k := range b.out {
-		b.out[k].Buf.Free()
-		b.out[k].Buf = nil
+	for k := range out {
+		out[k].Free()
 	}
 }
 

@@ -144,7 +144,7 @@ func TestFeatures(t *testing.T) {
 		{"mangleid on", true, []datapath.Feature{mangle}, 0, set(mangle), set(mangle), full},
 		{"tso off", false, []datapath.Feature{tso}, 0, set(tso, mangle), 0, tun.FeatureCsum | tun.FeatureTSO6},
 		{"tso on", true, []datapath.Feature{tso}, 0, set(tso, mangle), set(tso, mangle), full},
-		{"ipv4 checksum off", false, []datapath.Feature{csum}, 0, set(csum, tso, mangle), 0, 0},
+		{"ipv4 checksum off", false, []datapath.Feature{csum}, 0, set(csum, tso, mangle), 0, tun.FeatureCsum | tun.FeatureTSO6},
 		{"ipv6 checksum off", false, []datapath.Feature{csum6}, 0, set(csum6, tso6), 0, 0},
 		{"checksums on", true, []datapath.Feature{csum, csum6}, 0,
 			set(csum, csum6, tso, tso6, mangle), set(csum, csum6, tso, tso6, mangle), full},

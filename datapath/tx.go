@@ -9,6 +9,7 @@ import (
 	"ipoib/datapath/path"
 	"ipoib/datapath/tun"
 	"ipoib/rdma"
+	"ipoib/rdma/offload"
 )
 
 // The transmit path, per batch of packets from the TUN:
@@ -35,6 +36,7 @@ type txView struct {
 	addr      encap.HardwareAddr
 	limit     int // largest message in bytes
 	broadcast *mcast.Group
+	features  FeatureSet // active
 }
 
 // dest is a destination that was looked up: a neighbour or a group.
@@ -108,6 +110,9 @@ func (t *transmitter) classify(v *txView, p tun.Packet) {
 		i.stats.drop(TXMalformed)
 		return
 	}
+	if p.Offload != (rdma.Offload{}) && !t.offload(v, ip.EtherType, &p) {
+		return
+	}
 	if ip.IsND() && !i.addLinkLayerOption(v, &p) {
 		return
 	}
@@ -142,6 +147,55 @@ func (t *transmitter) classify(v *txView, p tun.Packet) {
 	t.wrs = append(t.wrs, rdma.SendWR{
 		Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: v.qkey, Offload: p.Offload,
 	})
+}
+
+// offload checks the work that the host left to the interface and does what
+// the adapter does not offer, or may not do. It returns false when the packet
+// was dropped, or cut into others that went their way.
+func (t *transmitter) offload(v *txView, typ encap.EtherType, p *tun.Packet) bool {
+	i, o := t.i, p.Offload
+	if !offload.Valid(p.Buf.Bytes(), o) {
+		p.Buf.Free()
+		i.stats.drop(TXOffload)
+		return false
+	}
+	csum, tso := fIPCsum, fTSO
+	if typ == encap.EtherTypeIPv6 {
+		csum, tso = fIPv6Csum, fTSO6
+	}
+	left := o.Checksum && v.features&csum != 0
+	switch o.Segment {
+	case rdma.SegmentNone:
+		if !left {
+			offload.Finish(p.Buf.Bytes(), o)
+			p.Offload = rdma.Offload{}
+			i.stats.did(TXSoftChecksums, 1)
+			return true
+		}
+	case rdma.SegmentTCP4, rdma.SegmentTCP6:
+		if v.features&tso == 0 {
+			t.cut(v, p, !left)
+			return false
+		}
+		i.stats.did(TXLargeSends, 1)
+	default:
+		t.cut(v, p, !left)
+		return false
+	}
+	i.stats.did(TXChecksums, 1)
+	return true
+}
+
+// cut sends a large packet as the segments that it stands for: one that the
+// host made before it was told that large sends are off.
+func (t *transmitter) cut(v *txView, p *tun.Packet, complete bool) {
+	n := p.Offload.Segments(p.Buf.Len())
+	t.i.stats.did(TXSoftSegments, n)
+	for k := range n {
+		buf, o := offload.Segment(p.Buf, p.Offload, k, complete)
+		t.classify(v, tun.Packet{Buf: buf, Offload: o})
+	}
+	p.Buf.Free()
 }
 
 // target returns where packets to d go, or nil when they have to wait.

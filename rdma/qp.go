@@ -84,6 +84,8 @@ const (
 	QPAttrMinRNRTimer
 	// QPAttrReceiveAggregate changes ReceiveAggregate.
 	QPAttrReceiveAggregate
+	// QPAttrReceiveChecksum changes ReceiveChecksum.
+	QPAttrReceiveChecksum
 )
 
 // QPAttr are the modifiable attributes of a queue pair.
@@ -107,6 +109,9 @@ type QPAttr struct {
 	// ReceiveAggregate lets the device deliver an aggregated message as one
 	// completion (CapReceiveAggregate). Off, each datagram is one completion.
 	ReceiveAggregate bool
+	// ReceiveChecksum asks for WCIPCsumOK on messages whose IP and TCP or UDP
+	// checksums are right. A device in hardware verifies them all the time.
+	ReceiveChecksum bool
 }
 
 // QP is a queue pair.

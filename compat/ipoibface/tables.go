@@ -119,6 +119,10 @@ func (f *face) statsDump(r *genl.Request) (*genl.Dump, error) {
 			{Name: "rx_dropped", Value: s.RxDropped}, {Name: "tx_dropped", Value: s.TxDropped},
 			{Name: "multicast", Value: s.Multicast},
 		}}
+		works := i.WorkCounts()
+		for k, w := range datapath.Works() {
+			m.Counters = append(m.Counters, ipoibnl.Counter{Name: w.String(), Value: works[k]})
+		}
 		counts := i.DropCounts()
 		for k, d := range datapath.Drops() {
 			m.Drops = append(m.Drops, ipoibnl.Counter{Name: d.String(), Value: counts[k]})

@@ -92,6 +92,9 @@ type Namespace interface {
 	// autonegotiation follow (ETHTOOL_SLINKSETTINGS, which a TUN stores for
 	// this purpose).
 	SetSpeed(ifname string, mbps int, d Duplex) error
+	// SetGSO switches the host's own segmentation of large sends, which it
+	// does where the link takes none (ETHTOOL_SGSO).
+	SetGSO(ifname string, on bool) error
 
 	// Addrs lists the addresses of a link, or of all links for ifindex 0.
 	Addrs(ifindex int) ([]Addr, error)

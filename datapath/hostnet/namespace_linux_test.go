@@ -335,6 +335,21 @@ func TestIntegrationSpeed(t *testing.T) {
 	}
 }
 
+func TestIntegrationGSO(t *testing.T) {
+	k, ns := newNS(t)
+	addTUN(t, k, ns, "ib0")
+	for _, on := range []bool{false, true} {
+		must(t, ns.SetGSO("ib0", on))
+		want := map[bool]string{true: "on", false: "off"}[on]
+		if out := k.Run(t, "ethtool", "-k", "ib0"); !strings.Contains(out, "generic-segmentation-offload: "+want+"\n") {
+			t.Errorf("want %s:\n%s", want, out)
+		}
+	}
+	if err := ns.SetGSO("none", true); !errors.Is(err, ErrNotExist) {
+		t.Errorf("no link: %v", err)
+	}
+}
+
 func TestIntegrationSysctl(t *testing.T) {
 	k, ns := newNS(t)
 	addTUN(t, k, ns, "ib0.8001")

@@ -51,3 +51,23 @@ func (n *namespace) SetSpeed(ifname string, mbps int, d Duplex) error {
 	})
 	return n.opError("set speed", ifname, err)
 }
+
+// ethtoolValue is struct ethtool_value.
+type ethtoolValue struct{ cmd, data uint32 }
+
+// SetGSO implements Namespace.
+func (n *namespace) SetGSO(ifname string, on bool) error {
+	err := netns.Do(n.file, func() error {
+		sock, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(sock)
+		v := ethtoolValue{cmd: unix.ETHTOOL_SGSO}
+		if on {
+			v.data = 1
+		}
+		return ethtoolSet(sock, ifname, &v)
+	})
+	return n.opError("set generic segmentation", ifname, err)
+}

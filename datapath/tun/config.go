@@ -56,6 +56,12 @@ type Config struct {
 	// BatchBytes ends a batch of Read once it holds so many octets; 0 is
 	// DefaultBatchBytes.
 	BatchBytes int
+	// ReadInvalid, if not nil, is called for each packet that Read leaves out
+	// (Counters.ReadInvalid).
+	ReadInvalid func()
+
+	// accepts is what open found out: see Device.Accepts.
+	accepts Features
 }
 
 func (c *Config) setDefaults() {

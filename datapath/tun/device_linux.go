@@ -23,6 +23,12 @@ type device struct {
 	readMu sync.Mutex
 	wait   *waiter
 	reader reader
+	// parts belongs to the one goroutine in Write.
+	parts partVecs
+	// accepts are the offloads that Write may use.
+	accepts Features
+	// onInvalid is Config.ReadInvalid.
+	onInvalid func()
 	// onClose holds a func() that Close calls.
 	onClose atomic.Value
 
@@ -34,7 +40,7 @@ type device struct {
 
 // newDevice takes over fd, also when it fails.
 func newDevice(fd int, c *Config) (*device, error) {
-	d := &device{fd: fd, reader: reader{pool: c.Pool, batchBytes: c.BatchBytes}}
+	d := &device{fd: fd, accepts: c.accepts, onInvalid: c.ReadInvalid, reader: reader{pool: c.Pool, batchBytes: c.BatchBytes}}
 	d.name.Store(&c.Name)
 	if _, err := d.Name(); err != nil {
 		d.Close()
@@ -96,6 +102,9 @@ func (d *device) SetOffload(want Features) (got Features, err error) {
 	})
 	return got, err
 }
+
+// Accepts implements Device.
+func (d *device) Accepts() Features { return d.accepts }
 
 // SetPersist implements Device.
 func (d *device) SetPersist(on bool) error {

@@ -158,6 +158,11 @@ func configure(fd int, c *Config) error {
 			return os.NewSyscallError("TUNSETSNDBUF", err)
 		}
 	}
+	// What TUNSETOFFLOAD takes, the kernel also takes in a packet.
+	var err error
+	if c.accepts, err = setOffload(fd, FeatureCsum|featuresTSO|FeatureTSOECN|featuresUSO); err != nil {
+		return err
+	}
 	if _, err := setOffload(fd, c.Offload); err != nil {
 		return err
 	}

@@ -93,6 +93,9 @@ func (d *device) readBatch(pkts []Packet) (n int, err error) {
 		o, err := DecodeVnet(buf.Bytes())
 		if err != nil {
 			d.readInvalid.Add(1)
+			if d.onInvalid != nil {
+				d.onInvalid()
+			}
 			buf.Free()
 			continue
 		}

@@ -17,6 +17,32 @@ type Packet struct {
 	// Offload is the work that the host left to the interface, or that the
 	// datapath leaves to the host. A zero value is a plain packet.
 	Offload rdma.Offload
+	// Parts are written behind Buf, at most MaxParts: the payloads of packets
+	// that were merged into this one. Read returns none.
+	Parts []*rdma.Buffer
+}
+
+// MaxParts is the largest number of Packet.Parts.
+const MaxParts = 64
+
+// Len returns the size of the whole packet, with the encapsulation header, in
+// octets.
+func (p *Packet) Len() int {
+	n := p.Buf.Len()
+	for _, b := range p.Parts {
+		n += b.Len()
+	}
+	return n
+}
+
+// Free gives all buffers of the packet back.
+func (p *Packet) Free() {
+	p.Buf.Free()
+	for k, b := range p.Parts {
+		b.Free()
+		p.Parts[k] = nil
+	}
+	p.Buf, p.Parts = nil, nil
 }
 
 // Device is a network interface of the host whose other end is this process.
@@ -44,6 +70,9 @@ type Device interface {
 	// returns what is in force: features that need others which are missing,
 	// or that the kernel lacks, are left out.
 	SetOffload(want Features) (Features, error)
+	// Accepts returns the offloads that the host takes from Write, whatever
+	// SetOffload says: all but the large UDP sends of a kernel before 6.2.
+	Accepts() Features
 	// SetPersist decides whether the interface survives Close and the end of
 	// this process.
 	SetPersist(on bool) error

@@ -138,9 +138,10 @@ func segmentFits(k rdma.SegmentKind, version byte, csumOffset int) bool {
 }
 
 // EncodeVnet writes the virtio-net header of the IP packet behind it to the
-// first VnetLen octets of b. It returns an error for an offload that does not
-// fit the packet, or that a virtio-net header cannot express.
-func EncodeVnet(b []byte, o rdma.Offload) error {
+// first VnetLen octets of b. more is how many octets of the packet's payload
+// follow elsewhere. It returns an error for an offload that does not fit the
+// packet, or that a virtio-net header cannot express.
+func EncodeVnet(b []byte, more int, o rdma.Offload) error {
 	if len(b) <= VnetLen {
 		return errVnet
 	}
@@ -166,7 +167,7 @@ func EncodeVnet(b []byte, o rdma.Offload) error {
 	if !segmentFits(o.Segment, ip[0]>>4, int(o.CsumOffset)) || o.SegmentSize == 0 || size < start || size > len(ip) {
 		return errVnet
 	}
-	if size+int(o.SegmentSize) >= len(ip) {
+	if size+int(o.SegmentSize) >= len(ip)+more {
 		// It fits one segment: a plain packet with a partial checksum.
 		return nil
 	}

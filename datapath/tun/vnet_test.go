@@ -60,7 +60,7 @@ func TestVnet(t *testing.T) {
 		for i := range VnetLen {
 			out[i] = 0xff
 		}
-		if err := EncodeVnet(out, tc.want); err != nil || string(out) != string(tc.b) {
+		if err := EncodeVnet(out, 0, tc.want); err != nil || string(out) != string(tc.b) {
 			t.Errorf("%s: encoded % x, want % x (%v)", name, out[:VnetLen], tc.b[:VnetLen], err)
 		}
 	}
@@ -125,17 +125,17 @@ func TestEncodeVnet(t *testing.T) {
 		"header 0":              {big, with(func(o *rdma.Offload) { o.HeaderLen = 0 })},
 		"header past the end":   {big, with(func(o *rdma.Offload) { o.HeaderLen = 60000 })},
 	} {
-		if err := EncodeVnet(tc.b, tc.o); !errors.Is(err, errVnet) {
+		if err := EncodeVnet(tc.b, 0, tc.o); !errors.Is(err, errVnet) {
 			t.Errorf("%s: %v, header % x", name, err, tc.b[:VnetLen])
 		}
 	}
 	// What fits one segment is a plain packet with a partial checksum.
 	one := packet(4, 20, 20, 1992)
-	if err := EncodeVnet(one, tso); err != nil || hex.EncodeToString(one[:2]) != "0100" {
+	if err := EncodeVnet(one, 0, tso); err != nil || hex.EncodeToString(one[:2]) != "0100" {
 		t.Errorf("one segment: % x, %v", one[:VnetLen], err)
 	}
 	two := packet(4, 20, 20, 1993)
-	if err := EncodeVnet(two, tso); err != nil || hex.EncodeToString(two[:2]) != "0101" {
+	if err := EncodeVnet(two, 0, tso); err != nil || hex.EncodeToString(two[:2]) != "0101" {
 		t.Errorf("two segments: % x, %v", two[:VnetLen], err)
 	}
 }
@@ -145,7 +145,7 @@ func TestVnetAllocs(t *testing.T) {
 	n := testing.AllocsPerRun(100, func() {
 		o, err := DecodeVnet(b)
 		if err == nil {
-			err = EncodeVnet(b, o)
+			err = EncodeVnet(b, 0, o)
 		}
 		if err != nil {
 			t.Error(err)
@@ -182,7 +182,7 @@ func FuzzDecodeVnet(f *testing.F) {
 			t.Errorf("%+v of a message of %d octets", o, n)
 		}
 		out := append([]byte(nil), b...)
-		if err := EncodeVnet(out, o); err != nil {
+		if err := EncodeVnet(out, 0, o); err != nil {
 			t.Fatalf("%+v: %v", o, err)
 		}
 		again, err := DecodeVnet(out)
@@ -206,7 +206,7 @@ func FuzzEncodeVnet(f *testing.F) {
 			return
 		}
 		ip := string(b[VnetLen:])
-		if EncodeVnet(b, o) != nil {
+		if EncodeVnet(b, 0, o) != nil {
 			return
 		}
 		if string(b[VnetLen:]) != ip {

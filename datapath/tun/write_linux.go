@@ -15,7 +15,7 @@ func (d *device) Write(pkts []Packet) (n int, err error) {
 	}
 	for i := range pkts {
 		buf := pkts[i].Buf
-		switch errno := d.writeOne(buf.Push(vnetRoom), pkts[i].Offload); errno {
+		switch errno := d.writeOne(buf.Push(vnetRoom), &pkts[i]); errno {
 		case 0:
 			n++
 		case unix.EIO:
@@ -37,18 +37,28 @@ func (d *device) Write(pkts []Packet) (n int, err error) {
 	return n, nil
 }
 
-// writeOne writes the packet in b, with room for the virtio-net header in
-// front.
-func (d *device) writeOne(b []byte, o rdma.Offload) unix.Errno {
-	if EncodeVnet(b, o) != nil {
+// writeOne writes the packet that starts in b, with room for the virtio-net
+// header in front.
+func (d *device) writeOne(b []byte, p *Packet) unix.Errno {
+	more := 0
+	for _, part := range p.Parts {
+		more += part.Len()
+	}
+	if EncodeVnet(b, more, p.Offload) != nil || len(p.Parts) > MaxParts {
 		return unix.EINVAL
 	}
 	for {
-		n, errno := write(d.fd, b)
+		var n int
+		var errno unix.Errno
+		if more == 0 {
+			n, errno = write(d.fd, b)
+		} else {
+			n, errno = d.parts.write(d.fd, b, p.Parts)
+		}
 		switch {
 		case errno == unix.EINTR:
 			continue
-		case errno == 0 && n != len(b):
+		case errno == 0 && n != len(b)+more:
 			// The host took a piece of the packet: as good as none.
 			return unix.ENOBUFS
 		}

@@ -26,6 +26,7 @@ type qp struct {
 	pkeyIndex atomic.Uint32
 	qkey      atomic.Uint32
 	aggregate atomic.Bool
+	verify    atomic.Bool
 	credits   atomic.Int64 // receive buffers posted
 
 	rc *rcState // of reliable connected pairs; guarded by mu
@@ -152,7 +153,8 @@ var udTransitions = map[[2]rdma.QPState]rdma.QPAttrMask{
 	{rdma.QPSSQD, rdma.QPSRTS}:    0,
 }
 
-const udAttrs = rdma.QPAttrState | rdma.QPAttrPKeyIndex | rdma.QPAttrQKey | rdma.QPAttrSQPSN | rdma.QPAttrReceiveAggregate
+const udAttrs = rdma.QPAttrState | rdma.QPAttrPKeyIndex | rdma.QPAttrQKey | rdma.QPAttrSQPSN |
+	rdma.QPAttrReceiveAggregate | rdma.QPAttrReceiveChecksum
 
 // Modify implements rdma.QP.
 func (q *qp) Modify(attr rdma.QPAttr, mask rdma.QPAttrMask) error {
@@ -198,6 +200,10 @@ func (q *qp) Modify(attr rdma.QPAttr, mask rdma.QPAttrMask) error {
 	if mask&rdma.QPAttrReceiveAggregate != 0 {
 		q.attr.ReceiveAggregate = attr.ReceiveAggregate
 		q.aggregate.Store(attr.ReceiveAggregate)
+	}
+	if mask&rdma.QPAttrReceiveChecksum != 0 {
+		q.attr.ReceiveChecksum = attr.ReceiveChecksum
+		q.verify.Store(attr.ReceiveChecksum)
 	}
 	if to == from {
 		return nil

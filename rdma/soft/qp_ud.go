@@ -1,8 +1,11 @@
 package soft
 
 import (
+	"sync"
+
 	"ipoib/rdma"
 	"ipoib/rdma/header"
+	"ipoib/rdma/offload"
 )
 
 // PostSend implements rdma.QP. UD packets, and RC messages that nothing on
@@ -41,7 +44,7 @@ func (q *qp) postUD(wr *rdma.SendWR, ev *rdma.EventBatch) error {
 	}
 	// A message longer than the link MTU cannot be a UD packet; the
 	// completion carries the error (IBA 11.4.1.1).
-	if !validOffload(wr.Buf.Bytes(), wr.Offload) {
+	if !offload.Valid(wr.Buf.Bytes(), wr.Offload) || !q.pd.dev.offers(wr) {
 		wr.Buf.Free()
 		q.complete(wr, rdma.WCLocQPOpErr, ev)
 		return nil
@@ -94,6 +97,26 @@ func (q *qp) postUD(wr *rdma.SendWR, ev *rdma.EventBatch) error {
 	return nil
 }
 
+// offers reports whether the adapter does the work of a request.
+func (h *HCA) offers(wr *rdma.SendWR) bool {
+	if !wr.Offload.Checksum {
+		return true
+	}
+	need := rdma.CapUDIPCsum
+	v6 := wr.Buf.Bytes()[ipAt]>>4 == 6
+	if v6 {
+		need = rdma.CapUDIP6Csum
+	}
+	switch {
+	case wr.Offload.Segment == rdma.SegmentNone:
+	case v6:
+		need |= rdma.CapUDTSO6
+	default:
+		need |= rdma.CapUDTSO
+	}
+	return h.attr.Caps&need == need
+}
+
 func (q *qp) complete(wr *rdma.SendWR, st rdma.WCStatus, ev *rdma.EventBatch) {
 	wc := rdma.WorkCompletion{ID: wr.ID, QP: q, Opcode: rdma.WCSend, Status: st}
 	q.sendCQ.push(&wc, ev)
@@ -129,8 +152,8 @@ func (q *qp) receive(pk *packet) {
 		p.drop(pk, DropTooLong)
 		return
 	}
-	if (n > 1 || pk.offload.Checksum) && !q.aggregate.Load() {
-		q.receiveSegments(pk)
+	if n > 1 && !q.aggregate.Load() {
+		q.receiveSegments(pk, n)
 		return
 	}
 	if !q.takeCredits(int64(n)) {
@@ -139,13 +162,11 @@ func (q *qp) receive(pk *packet) {
 		p.drop(pk, DropNoBuffer)
 		return
 	}
+	flags := q.checksum(pk)
 	wc := rdma.WorkCompletion{
-		QP: q, Opcode: rdma.WCRecv, Buf: pk.buf,
+		QP: q, Opcode: rdma.WCRecv, Buf: pk.buf, Flags: flags,
 		SrcQP: pk.SrcQP, SLID: pk.SLID, SL: pk.SL, PKeyIndex: uint16(idx),
 		Offload: pk.offload,
-	}
-	if pk.offload.Checksum {
-		wc.Flags |= rdma.WCIPCsumOK
 	}
 	if pk.HasGRH {
 		wc.Flags |= rdma.WCGRH
@@ -162,10 +183,52 @@ func (q *qp) receive(pk *packet) {
 }
 
 // receiveSegments cuts a large send into the datagrams that the wire would
-// carry, for a pair that takes no aggregates.
-func (q *qp) receiveSegments(pk *packet) {
-	for seg := range segments(pk) {
+// carry, for a pair that takes no aggregates. Their checksums stay open where
+// nobody would look at them.
+func (q *qp) receiveSegments(pk *packet, n int) {
+	complete := !q.verifies(pk)
+	seg := segmentPool.Get().(*packet)
+	for i := range n {
+		*seg = pk.segment(i, complete)
 		q.receive(seg)
 	}
+	*seg = packet{}
+	segmentPool.Put(seg)
 	pk.release()
 }
+
+// segmentPool saves an allocation for each large send that is cut.
+var segmentPool = sync.Pool{New: func() any { return new(packet) }}
+
+// checksum does the receive part of checksum offload: a packet whose checksum
+// was never computed, because it did not leave this process, is as good as
+// verified, for a pair that verifies; for another it is completed.
+func (q *qp) checksum(pk *packet) rdma.WCFlags {
+	verifies := q.verifies(pk)
+	switch {
+	case pk.offload.Checksum && (verifies || q.aggregate.Load()):
+		return rdma.WCIPCsumOK
+	case pk.offload.Checksum:
+		offload.Finish(pk.buf.Bytes(), pk.offload)
+		pk.offload = rdma.Offload{}
+	case verifies && offload.Verify(pk.buf.Bytes()) == offload.Good:
+		return rdma.WCIPCsumOK
+	}
+	return 0
+}
+
+// verifies reports whether the pair verifies the checksums of a packet: the
+// adapter has to know its protocol.
+func (q *qp) verifies(pk *packet) bool {
+	if !q.verify.Load() || pk.payloadLen() <= ipAt {
+		return false
+	}
+	need := rdma.CapUDIPCsum
+	if pk.buf.Bytes()[ipAt]>>4 == 6 {
+		need = rdma.CapUDIP6Csum
+	}
+	return q.pd.dev.attr.Caps&need != 0
+}
+
+// ipAt is where the IP packet starts in a message.
+const ipAt = 4

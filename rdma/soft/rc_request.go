@@ -5,6 +5,7 @@ import (
 
 	"ipoib/rdma"
 	"ipoib/rdma/header"
+	"ipoib/rdma/offload"
 )
 
 // postRC is PostSend of an RC pair, with mu held.
@@ -22,7 +23,7 @@ func (q *qp) postRC(wrs []rdma.SendWR, ev *rdma.EventBatch) (int, error) {
 // queueRC puts one work request into the send queue.
 func (q *qp) queueRC(wr *rdma.SendWR, ev *rdma.EventBatch) error {
 	rc := q.rc
-	if wr.Buf == nil || wr.Offload.Segment != rdma.SegmentNone || !validOffload(wr.Buf.Bytes(), wr.Offload) {
+	if wr.Buf == nil || wr.Offload.Segment != rdma.SegmentNone || !offload.Valid(wr.Buf.Bytes(), wr.Offload) {
 		return rdma.ErrInvalid
 	}
 	switch q.qpState() {

@@ -9,6 +9,7 @@ import (
 
 	"ipoib/rdma"
 	"ipoib/rdma/header"
+	"ipoib/rdma/offload"
 )
 
 // rcReply is an acknowledgement from QP 0x200 of LID 3 to QP 0x100 of LID 2.
@@ -115,7 +116,7 @@ func TestRCChecksum(t *testing.T) {
 	m[at], m[at+1] = 0x12, 0x34 // the pseudo header's sum
 	want := slices.Clone(m)
 	o := rdma.Offload{Checksum: true, CsumStart: start, CsumOffset: at - start}
-	finish(want, o)
+	offload.Finish(want, o)
 	for name, c := range map[string]struct {
 		aggregate bool
 		faults    Faults

@@ -3,6 +3,7 @@ package soft
 import (
 	"ipoib/rdma"
 	"ipoib/rdma/header"
+	"ipoib/rdma/offload"
 )
 
 // receiveRC takes a packet, or a whole message, whose addresses fit. It
@@ -177,7 +178,7 @@ func (q *qp) deliverRC(pk *packet, buf *rdma.Buffer) bool {
 			wc.Flags |= rdma.WCIPCsumOK
 			wc.Offload = pk.offload
 		} else {
-			finish(wc.Buf.Bytes(), pk.offload)
+			offload.Finish(wc.Buf.Bytes(), pk.offload)
 		}
 	}
 	if !q.recvCQ.push(&wc, pk.ev) {

@@ -3,6 +3,7 @@ package soft
 import (
 	"ipoib/rdma"
 	"ipoib/rdma/header"
+	"ipoib/rdma/offload"
 )
 
 // messagePackets cuts an RC message into the packets that the wire carries.
@@ -14,7 +15,7 @@ func messagePackets(pk *packet) func(yield func(*packet) bool) {
 			whole := pk.buf.Clone()
 			defer whole.Free()
 			src = whole.Bytes()
-			finish(src, pk.offload)
+			offload.Finish(src, pk.offload)
 		}
 		total := max(1, (len(src)+mtu-1)/mtu)
 		for i := pk.first; i < total; i++ {

@@ -40,6 +40,7 @@ type link struct {
 	sysctls map[string]string
 	speed   Speed
 	tun     *tuntest.Host // nil for other kinds
+	noGSO   bool
 
 	// What ChangeLink was given.
 	flags    uint32
@@ -353,6 +354,29 @@ func (n *Namespace) Speed(ifname string) (sp Speed) {
 		return nil
 	})
 	return sp
+}
+
+// SetGSO implements hostnet.Namespace; see GSO.
+func (n *Namespace) SetGSO(ifname string, on bool) error {
+	return n.do("set generic segmentation", ifname, func(s *space) error {
+		l := s.byName(ifname)
+		if l == nil {
+			return syscall.ENODEV
+		}
+		l.noGSO = !on
+		return nil
+	})
+}
+
+// GSO returns what SetGSO was last told for a link; links start with it on.
+func (n *Namespace) GSO(ifname string) (on bool) {
+	_ = n.do("get generic segmentation", ifname, func(s *space) error {
+		if l := s.byName(ifname); l != nil {
+			on = !l.noGSO
+		}
+		return nil
+	})
+	return on
 }
 
 func sysctlKey(f hostnet.Family, key string) string { return f.String() + "." + key }

@@ -27,17 +27,20 @@ type Host struct {
 	name, netns       string
 	up, carrier, full bool
 	persist, removed  bool
-	features          tun.Features
+	features, accepts tun.Features
 	counters          tun.Counters
 	sent, received    []Packet
 	onChange          func()
 }
 
+const allFeatures = tun.FeatureCsum | tun.FeatureTSO4 | tun.FeatureTSO6 | tun.FeatureTSOECN |
+	tun.FeatureUSO4 | tun.FeatureUSO6
+
 // NewHost returns an interface to which no Device is attached yet. It is up,
 // and not persistent.
 func NewHost(name string) *Host {
 	return &Host{
-		name: name, up: true, carrier: true,
+		name: name, up: true, carrier: true, accepts: allFeatures,
 		toDevice: make(chan struct{}, 1), toHost: make(chan struct{}, 1),
 	}
 }
@@ -175,6 +178,10 @@ func (h *Host) SetUp(up bool) { h.set(func(h *Host) { h.up = up }) }
 
 // SetFull makes the host refuse packets for want of memory.
 func (h *Host) SetFull(full bool) { h.set(func(h *Host) { h.full = full }) }
+
+// SetAccepts sets what Device.Accepts returns; everything at first. Packets
+// with other offloads are refused.
+func (h *Host) SetAccepts(f tun.Features) { h.set(func(h *Host) { h.accepts = f }) }
 
 // SetNetNS names the file that the device's NetNS opens.
 func (h *Host) SetNetNS(path string) { h.set(func(h *Host) { h.netns = path }) }

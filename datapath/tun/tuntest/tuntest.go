@@ -93,7 +93,10 @@ func (d *Device) Read(pkts []tun.Packet) (n int, err error) {
 func (d *Device) Write(pkts []tun.Packet) (n int, err error) {
 	err = d.locked(func(h *Host) {
 		for i := range pkts {
-			ip := pkts[i].Buf.Bytes()[encap.HeaderLen:]
+			ip := slices.Clone(pkts[i].Buf.Bytes()[encap.HeaderLen:])
+			for _, part := range pkts[i].Parts {
+				ip = append(ip, part.Bytes()...)
+			}
 			b := make([]byte, tun.VnetLen+len(ip))
 			copy(b[tun.VnetLen:], ip)
 			switch {
@@ -103,7 +106,7 @@ func (d *Device) Write(pkts []tun.Packet) (n int, err error) {
 			case h.full:
 				h.counters.WriteBusy++
 				continue
-			case tun.EncodeVnet(b, pkts[i].Offload) != nil, encap.EtherTypeOf(ip) == 0:
+			case features(pkts[i].Offload)&^h.accepts != 0, tun.EncodeVnet(b, 0, pkts[i].Offload) != nil, encap.EtherTypeOf(ip) == 0:
 				h.counters.WriteInvalid++
 				continue
 			}
@@ -148,6 +151,13 @@ func (d *Device) SetOffload(want tun.Features) (got tun.Features, err error) {
 		got = h.features
 	})
 	return got, err
+}
+
+// Accepts implements tun.Device: what Host.SetAccepts said, or everything.
+func (d *Device) Accepts() (f tun.Features) {
+	d.h.mu.Lock()
+	defer d.h.mu.Unlock()
+	return d.h.accepts
 }
 
 // SetPersist implements tun.Device.

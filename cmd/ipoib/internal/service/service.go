@@ -25,6 +25,7 @@ import (
 	"ipoib/nl/rtnl"
 	"ipoib/rdma"
 	"ipoib/rdma/soft"
+	"ipoib/rdma/soft/hrclock"
 	"ipoib/rdma/soft/sm"
 )
 
@@ -42,6 +43,7 @@ type Service struct {
 	links   *rtnlface.Face
 	ethtool *ethtoolsrv.Server
 	poller  *tun.Poller
+	clock   *hrclock.Clock // of the fabric
 	socket  *nl.UnixListener
 	started time.Time
 
@@ -85,7 +87,10 @@ func New(cfg Config, log *slog.Logger) (*Service, error) {
 func (s *Service) assemble(partitions *sm.Partitions) error {
 	seed := uint64(s.started.UnixNano())
 	var err error
-	if s.fabric, err = newFabric(soft.Options{Seed: seed, Log: s.log}); err != nil {
+	if s.clock, err = hrclock.New(); err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
+	if s.fabric, err = newFabric(soft.Options{Seed: seed, Log: s.log, Clock: s.clock}); err != nil {
 		return err
 	}
 	prefix, err := s.cfg.prefix()
@@ -211,6 +216,7 @@ func (s *Service) release(teardown bool) {
 	for _, h := range s.fabric.HCAs() {
 		_ = h.Close()
 	}
+	_ = s.clock.Close()
 	if teardown {
 		if err := s.store.remove(); err != nil {
 			s.log.Warn("cannot remove the state", "err", err)

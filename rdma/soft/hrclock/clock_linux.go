@@ -1,0 +1,198 @@
+package hrclock
+
+import (
+	"container/heap"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/jonboulle/clockwork"
+	"golang.org/x/sys/unix"
+)
+
+// short is below what a timer of AfterFunc is exact; for longer ones the
+// runtime's is good enough.
+const short = 20 * time.Millisecond
+
+// Clock is the real clock with exact short timers, by a timerfd(2) that one
+// thread waits for.
+type Clock struct {
+	clockwork.Clock
+	fd   int
+	base time.Time // the zero of timer.at
+	done chan struct{}
+
+	mu     sync.Mutex
+	timers timers        // guarded by mu, as is all below
+	armed  time.Duration // what fd is set to, 0 when it is not
+	closed bool
+}
+
+var _ clockwork.Clock = (*Clock)(nil)
+
+// New starts a clock. The caller closes it.
+func New() (*Clock, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	c := &Clock{Clock: clockwork.NewRealClock(), fd: fd, base: time.Now(), done: make(chan struct{})}
+	go c.run()
+	return c, nil
+}
+
+// Close ends the clock's thread. Timers that run are forgotten, and new ones
+// are those of the runtime.
+func (c *Clock) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	for _, t := range c.timers {
+		t.index = -1
+	}
+	c.timers = nil
+	err := c.set(1)
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	<-c.done
+	return os.NewSyscallError("close", unix.Close(c.fd))
+}
+
+// AfterFunc implements clockwork.Clock. fn runs on the clock's own thread when
+// d is below 20 ms: it must not block, nor wait for another timer.
+func (c *Clock) AfterFunc(d time.Duration, fn func()) clockwork.Timer {
+	t := &timer{c: c, fn: fn, index: -1}
+	t.Reset(d)
+	return t
+}
+
+// timer is a timer of AfterFunc.
+type timer struct {
+	c  *Clock
+	fn func()
+	// All below is guarded by c.mu.
+	at    time.Duration
+	index int // in c.timers, -1 outside
+	long  *time.Timer
+}
+
+// Chan implements clockwork.Timer: nothing is ever sent.
+func (t *timer) Chan() <-chan time.Time { return nil }
+
+// Stop implements clockwork.Timer.
+func (t *timer) Stop() bool {
+	t.c.mu.Lock()
+	defer t.c.mu.Unlock()
+	return t.stop()
+}
+
+func (t *timer) stop() (active bool) {
+	if t.index >= 0 {
+		heap.Remove(&t.c.timers, t.index)
+		active = true
+	}
+	if t.long != nil && t.long.Stop() {
+		active = true
+	}
+	return active
+}
+
+// Reset implements clockwork.Timer.
+func (t *timer) Reset(d time.Duration) bool {
+	c := t.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	active := t.stop()
+	if d >= short || c.closed {
+		if t.long == nil {
+			t.long = time.AfterFunc(d, t.fn)
+		} else {
+			t.long.Reset(d)
+		}
+		return active
+	}
+	t.at = time.Since(c.base) + max(d, 0)
+	heap.Push(&c.timers, t)
+	if t.index == 0 && (c.armed == 0 || t.at < c.armed) {
+		_ = c.set(max(d, 1))
+		c.armed = t.at
+	}
+	return active
+}
+
+// set makes the descriptor readable after d.
+func (c *Clock) set(d time.Duration) error {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	return os.NewSyscallError("timerfd_settime", unix.TimerfdSettime(c.fd, 0, &spec, nil))
+}
+
+// run waits for the first timer again and again.
+func (c *Clock) run() {
+	defer close(c.done)
+	var count [8]byte
+	for {
+		if _, err := unix.Read(c.fd, count[:]); err != nil && err != unix.EINTR {
+			return // cannot happen while the descriptor is open
+		}
+		if !c.expire() {
+			return
+		}
+	}
+}
+
+// expire runs what is due and sets the descriptor for the rest.
+func (c *Clock) expire() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		c.armed = 0
+		if c.closed {
+			return false
+		}
+		if len(c.timers) == 0 {
+			return true
+		}
+		t := c.timers[0]
+		if d := t.at - time.Since(c.base); d > 0 {
+			_ = c.set(d)
+			c.armed = t.at
+			return true
+		}
+		heap.Pop(&c.timers)
+		c.mu.Unlock()
+		t.fn()
+		c.mu.Lock()
+	}
+}
+
+// timers is a heap by time.
+type timers []*timer
+
+func (h timers) Len() int           { return len(h) }
+func (h timers) Less(i, j int) bool { return h[i].at < h[j].at }
+
+func (h timers) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+// Push implements heap.Interface.
+func (h *timers) Push(x any) {
+	t := x.(*timer)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+
+// Pop implements heap.Interface.
+func (h *timers) Pop() any {
+	n := len(*h) - 1
+	t := (*h)[n]
+	(*h)[n], *h = nil, (*h)[:n]
+	t.index = -1
+	return t
+}

@@ -1,0 +1,200 @@
+//go:build integration
+
+package tests
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// lroCan are the lines that differ from the driver's: LRO can be switched on.
+var lroCan = strings.NewReplacer(
+	"large-receive-offload: off [fixed]", "large-receive-offload: off",
+	`{"large-receive-offload":{"active":false,"fixed":true,"requested":false}}`,
+	`{"large-receive-offload":{"active":false,"fixed":false,"requested":false}}`,
+	"Could not change any device features\nActual changes:\nrx-lro: off [requested on]\n[exit 1]", "[exit 0]",
+	"Actual changes:\nrx-gro: off\nrx-lro: off [requested on]\n[exit 0]", "[exit 0]",
+)
+
+// The commands of a transcript of the kernel's driver, with an adapter that
+// offers IPv4 checksums and LSO only, give the same output and exit codes.
+func TestEthtoolFeaturesAsTheDriver(t *testing.T) {
+	text, err := os.ReadFile("testdata/ethtool-features.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t, "--hca", "soft0,profile=generic")
+	l.eventually("ib0 is there", func() bool { return l.try("ip", "link", "show", "ib0") == nil })
+	steps := 0
+	for _, step := range strings.Split(string(text), "\n$ ")[1:] {
+		cmd, want, _ := strings.Cut(step, "\n")
+		want = strings.TrimSpace(lroCan.Replace(want))
+		c := l.command("sh", "-c", strings.ReplaceAll(cmd, "ethtool ", "ipoib-ethtool "))
+		out, err := c.CombinedOutput()
+		code := 0
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+			code = exit.ExitCode()
+		}
+		got := fmt.Sprintf("%s[exit %d]", out, code)
+		if got != want {
+			t.Errorf("$ %s\n%s\nwant\n%s", cmd, got, want)
+		}
+		if strings.Contains(cmd, "lro on") {
+			l.run("ipoib-ethtool", "-K", "ib0", "lro", "off")
+		}
+		steps++
+	}
+	if steps < 45 {
+		t.Errorf("only %d commands", steps)
+	}
+}
+
+// feature switches features of ib0 in host i.
+func (l *lab) feature(i int, args ...string) {
+	l.t.Helper()
+	l.on(i, append([]string{"ipoib-ethtool", "-K", "ib0"}, args...)...)
+}
+
+// grown returns by how much counters of ib0 in host i grow while fn runs.
+func (l *lab) grown(i int, fn func(), names ...string) map[string]uint64 {
+	l.t.Helper()
+	before := make(map[string]uint64)
+	for _, n := range names {
+		before[n] = l.stat(i, "ib0", n)
+	}
+	fn()
+	out := make(map[string]uint64)
+	for _, n := range names {
+		out[n] = l.stat(i, "ib0", n) - before[n]
+	}
+	return out
+}
+
+// Each offload shows in the counters of a TCP stream, and the stream works
+// without any of them.
+func TestOffloadsInTraffic(t *testing.T) {
+	l := newLab(t).up(2)
+	for _, v := range []struct{ name, to string }{{"v4", "10.77.0.2"}, {"v6", "fd77::2"}} {
+		var bps float64
+		stream := func() {
+			if bps = l.iperf(1, 2, v.to); bps < 50e6 {
+				t.Errorf("%s: %.0f Mb/s", v.name, bps/1e6)
+			}
+		}
+		tx := []string{"tx_large_sends", "tx_soft_checksums", "tx_checksums", "tx_packets"}
+		rx := []string{"rx_aggregates", "rx_merged", "rx_writes", "rx_packets", "rx_checksum_good", "rx_checksum_bad", "rx_events"}
+		var r map[string]uint64
+		run := func() map[string]uint64 { return l.grown(1, func() { r = l.grown(2, stream, rx...) }, tx...) }
+
+		s := run()
+		t.Logf("%s default: %.0f Mb/s %v %v", v.name, bps/1e6, s, r)
+		if s["tx_large_sends"] == 0 || r["rx_aggregates"] == 0 || r["rx_writes"] >= r["rx_packets"]/2 || r["rx_checksum_bad"] != 0 {
+			t.Errorf("%s, default: sent %v, received %v", v.name, s, r)
+		}
+		l.feature(1, "tso", "off")
+		s = run()
+		t.Logf("%s tso off: %.0f Mb/s %v %v", v.name, bps/1e6, s, r)
+		if s["tx_large_sends"] != 0 || r["rx_aggregates"] != 0 || r["rx_merged"] == 0 {
+			t.Errorf("%s, tso off: sent %v, received %v", v.name, s, r)
+		}
+		l.feature(2, "gro", "off")
+		run()
+		t.Logf("%s gro off: %.0f Mb/s %v", v.name, bps/1e6, r)
+		if r["rx_merged"] != 0 || r["rx_writes"] < r["rx_packets"]*9/10 {
+			t.Errorf("%s, gro off: received %v", v.name, r)
+		}
+		l.feature(2, "lro", "on")
+		run()
+		t.Logf("%s lro on: %.0f Mb/s %v", v.name, bps/1e6, r)
+		if r["rx_merged"] == 0 {
+			t.Errorf("%s, lro on: received %v", v.name, r)
+		}
+		l.feature(2, "lro", "off", "rx", "off")
+		l.feature(1, "tx", "off")
+		s = run()
+		t.Logf("%s all off: %.0f Mb/s %v %v", v.name, bps/1e6, s, r)
+		if s["tx_checksums"] != 0 || r["rx_checksum_good"] != 0 || r["rx_merged"] != 0 {
+			t.Errorf("%s, all off: sent %v, received %v", v.name, s, r)
+		}
+		l.feature(2, "gro", "on", "rx", "on")
+		l.feature(1, "tx", "on", "tso", "on")
+	}
+	for i := 1; i <= 2; i++ {
+		for _, n := range []string{"tx_errors", "tx_offload", "rx_ip"} {
+			if v := l.stat(i, "ib0", n); v != 0 {
+				t.Errorf("host %d: %s is %d", i, n, v)
+			}
+		}
+	}
+}
+
+var pingMin = regexp.MustCompile(`= ([0-9.]+)/`)
+
+// pingTime returns the shortest round trip in microseconds.
+func (l *lab) pingTime(i int, to string) float64 {
+	l.t.Helper()
+	out := l.on(i, "ping", "-q", "-c", "60", "-i", "0.005", to)
+	m := pingMin.FindStringSubmatch(out)
+	if m == nil {
+		l.t.Fatalf("no times in %s", out)
+	}
+	ms, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return ms * 1000
+}
+
+// Moderation at the receiver of requests delays each by the time set, and a
+// flood of datagrams wakes it less often.
+func TestModeration(t *testing.T) {
+	l := newLab(t).up(2)
+	flood := func() (events, packets uint64) {
+		g := l.grown(2, func() {
+			srv := l.background(2, "iperf3", "-s", "-1", "-B", "10.77.0.2")
+			l.eventually("iperf3 listens", func() bool {
+				return l.tryOn(2, "sh", "-c", "ss -ltn | grep -q :5201") == nil
+			})
+			_ = l.tryOn(1, "iperf3", "-c", "10.77.0.2", "-u", "-b", "40M", "-l", "64", "-t", "1")
+			_ = srv.Wait()
+		}, "rx_events", "rx_packets")
+		return g["rx_events"], g["rx_packets"]
+	}
+	l.ping(1, "10.77.0.2")
+	before := l.pingTime(1, "10.77.0.2")
+	events, packets := flood()
+	l.on(2, "ipoib-ethtool", "-C", "ib0", "rx-usecs", "100")
+	after := l.pingTime(1, "10.77.0.2")
+	fewer, same := flood()
+	t.Logf("ping %.0f us, with rx-usecs 100 %.0f us; %d events for %d packets, then %d for %d", before, after, events, packets, fewer, same)
+	if d := after - before; d < 80 || d > 400 {
+		t.Errorf("the round trip grew by %.0f us", d)
+	}
+	if packets < 10000 || same < 10000 {
+		t.Errorf("%d and %d packets are no flood", packets, same)
+	}
+	if a, b := float64(packets)/float64(events), float64(same)/float64(fewer); b < 1.5*a || fewer > 12000 {
+		t.Errorf("%.1f packets for an event, then %.1f", a, b)
+	}
+	// rx-frames ends the wait: with one packet at a time nothing is held.
+	l.on(2, "ipoib-ethtool", "-C", "ib0", "rx-usecs", "5000", "rx-frames", "1")
+	if d := l.pingTime(1, "10.77.0.2"); d > 4000 {
+		t.Errorf("with rx-frames 1 a round trip takes %.0f us", d)
+	}
+	for _, p := range []string{"tx-usecs", "tx-frames", "adaptive-rx"} {
+		v := "8"
+		if p == "adaptive-rx" {
+			v = "on"
+		}
+		out, err := l.command("ipoib", in(2, "ipoib-ethtool", "-C", "ib0", p, v)...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "netlink error: cannot modify an unsupported parameter") {
+			t.Errorf("%s: %v %s", p, err, out)
+		}
+	}
+}
