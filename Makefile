@@ -45,8 +45,10 @@ fuzz:
 	  done; \
 	done
 
+# Side by side with veth, VXLAN and wireguard-go; results go to docs/bench.
+# BENCHFLAGS=-quick is a short run without files, BENCHFLAGS=-help tells more.
 bench: deps build
-	tests/isolated.sh $(GO) run ./tests/bench
+	tests/isolated.sh $(GO) run ./tests/bench $(BENCHFLAGS)
 
 demo: deps build
 	tests/isolated.sh tests/demo.sh
