@@ -51,7 +51,8 @@ bench: deps build
 	tests/isolated.sh $(GO) run ./tests/bench $(BENCHFLAGS)
 
 demo: deps build
-	tests/isolated.sh tests/demo.sh
+	@[ "$$(id -u)" = 0 ] || { echo "make demo needs root, for network namespaces" >&2; exit 1; }
+	@tests/isolated.sh tests/demo.sh
 
 clean:
 	rm -rf bin

@@ -1,7 +1,6 @@
 package datapath
 
 import (
-	"errors"
 	"fmt"
 	"syscall"
 
@@ -203,7 +202,7 @@ func (d *Driver) Delete(i *Interface) error {
 // namespace opens the namespace of the interface once more.
 func (i *Interface) namespace() (hostnet.Namespace, error) {
 	var ns hostnet.Namespace
-	err := errGone("open namespace", i.Name())
+	err := error(errGone("open namespace", i.Name()))
 	ok := i.loop.call(func() {
 		f := i.ns.ns.File()
 		var e error
@@ -212,13 +211,8 @@ func (i *Interface) namespace() (hostnet.Namespace, error) {
 		} else {
 			ns, e = i.drv.sys.Host.ByFile(f)
 		}
-		err = nil
-		if e != nil {
-			err = func() *Error {
-				target := &Error{}
-				_ = errors.As(system("open namespace", i.name, e), &target)
-				return target
-			}()
+		if err = nil; e != nil {
+			err = system("open namespace", i.name, e)
 		}
 	})
 	if !ok || err != nil {

@@ -240,8 +240,7 @@ func (c *Conn) roundTrip(m Control) (Control, error) {
 // SetOpt sets an option or a membership by its number.
 func (c *Conn) SetOpt(o Option, value uint32) error {
 	_, err := c.roundTrip(NewControl(OpSetOption, c.seq.Add(1), uint32(o), value))
-	var errno syscall.Errno
-	if errors.As(err, &errno) && errors.Is(err, errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return os.NewSyscallError("setsockopt", errno)
 	}
 	return err

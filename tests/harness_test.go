@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -278,5 +279,13 @@ func (l *lab) stat(i int, dev, name string) uint64 {
 		}
 	}
 	l.t.Fatalf("no counter %s", name)
+	return 0
+}
+
+// exitCode returns the exit code that an error of try tells of.
+func exitCode(err error) int {
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.ExitCode()
+	}
 	return 0
 }

@@ -100,9 +100,13 @@ func TestKillAndTakeOver(t *testing.T) {
 		l.waitCarrier(i, "ib0.8001")
 	}
 	l.on(1, "ip", "route", "add", "10.99.0.0/16", "via", "10.77.0.2")
+	l.ping(1, "10.77.0.2")
 	l.ping(1, "10.78.0.2")
+	peers := func() string {
+		return l.on(1, "sh", "-c", "ipoib neigh | grep -E '^10[.]7[78][.]0[.]2 ' | grep -oE '^[0-9.]+|00:[0-9a-f:]+' | sort")
+	}
 	addrBefore := l.on(1, "sh", "-c", "ip -br addr show dev ib0; ip route show dev ib0")
-	neighBefore := regexp.MustCompile(`00:[0-9a-f:]+`).FindString(l.on(1, "ipoib", "neigh"))
+	neighBefore := peers()
 	ping := l.background(1, "ping", "-i", "0.1", "-c", "100", "-W", "1", "10.77.0.2")
 	time.Sleep(500 * time.Millisecond)
 	l.kill()
@@ -121,8 +125,8 @@ func TestKillAndTakeOver(t *testing.T) {
 		t.Errorf("addresses and routes were\n%s\nand are\n%s", addrBefore, after)
 	}
 	// The queue pair keeps its number, so that peers keep our address.
-	if after := regexp.MustCompile(`00:[0-9a-f:]+`).FindString(l.on(1, "ipoib", "neigh")); after != neighBefore {
-		t.Errorf("the peer's address was %s and is %s", neighBefore, after)
+	if after := peers(); after != neighBefore || !strings.Contains(after, "10.78.0.2") {
+		t.Errorf("the peers' addresses were\n%s\nand are\n%s", neighBefore, after)
 	}
 	if err := ping.Wait(); err != nil {
 		t.Errorf("ping: %v", err)

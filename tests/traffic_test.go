@@ -24,7 +24,8 @@ func TestPing(t *testing.T) {
 			l := l.with(t)
 			l.ping(1, "10."+net+".0.2")
 			l.ping(2, "10."+net+".0.1", "-s", "2016", "-M", "do") // 2044 bytes, the MTU
-			l.ping(1, "10."+net+".0.3", "-s", "20000")            // fragments
+			l.ping(1, "10."+net+".0.3")
+			l.ping(1, "10."+net+".0.3", "-s", "20000") // more fragments than wait for a path
 			l.ping(1, "fd"+net+"::2")
 			l.ping(3, "fd"+net+"::1", "-s", "1996", "-M", "do")
 			ll := strings.Fields(l.on(2, "sh", "-c", "ip -6 -br addr show dev "+dev+" | grep -o 'fe80[^/]*'"))[0]
@@ -95,14 +96,14 @@ func TestGateway(t *testing.T) {
 	l.waitCarrier(2, "ib0.8001")
 	l.waitCarrier(3, "ib0.8001")
 	l.on(2, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+	// Host 3's own address on ib0 would be a short cut.
+	l.on(3, "ip", "addr", "flush", "dev", "ib0", "scope", "global")
 	for _, r := range []struct {
 		host    int
 		to, via string
 	}{{1, "10.78.0.0/24", "10.77.0.2"}, {1, "fd78::/64", "fd77::2"}, {3, "10.77.0.0/24", "10.78.0.2"}, {3, "fd77::/64", "fd78::2"}} {
 		l.on(r.host, "ip", "route", "add", r.to, "via", r.via)
 	}
-	// Host 3's own address on ib0 would be a short cut.
-	l.on(3, "ip", "addr", "flush", "dev", "ib0", "scope", "global")
 	l.ping(1, "10.78.0.3")
 	l.ping(1, "fd78::3")
 	out := l.on(1, "ping", "-c", "1", "-R", "10.78.0.3")
@@ -143,7 +144,7 @@ func TestMulticastMembership(t *testing.T) {
 	l := newLab(t).up(3)
 	for name, c := range map[string]struct{ join, send, mgid string }{
 		"v4": {"UDP4-RECV:5007,ip-add-membership=239.1.2.3:ib0", "UDP4-DATAGRAM:239.1.2.3:5007,ip-multicast-if=10.77.0.1", "ff12:401b:ffff::f01:203"},
-		"v6": {"UDP6-RECV:5008,ipv6-join-group=[ff05::1234]:ib0", "UDP6-DATAGRAM:[ff05::1234%ib0]:5008", "ff12:601b:ffff::1234"},
+		"v6": {"UDP6-RECV:5008,ipv6-join-group=[ff05::1234]:ib0", "UDP6-DATAGRAM:[ff05::1234]:5008,so-bindtodevice=ib0", "ff12:601b:ffff::1234"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := l.with(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strconv"
@@ -161,28 +160,21 @@ func teardown(ctx context.Context, cfg *service.Config, log *slog.Logger) error 
 	if err == nil {
 		err = cl.Do(ipoibnl.CmdServiceStop, ipoibnl.ServiceStop{Teardown: true})
 		_ = cl.Close()
-		if err != nil {
-			return err
-		}
-		return waitGone(ctx, cfg.Socket())
 	}
-	if !errors.Is(err, errNoService) {
+	if err != nil && !errors.Is(err, errNoService) {
 		return err
 	}
-	return service.Cleanup(*cfg, log)
-}
-
-// waitGone waits until a service has removed its socket.
-func waitGone(ctx context.Context, socket string) error {
 	ctx, cancel := context.WithTimeout(ctx, teardownWait)
 	defer cancel()
 	for {
-		if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
-			return nil
+		// A service that ends holds the run directory to its end.
+		err := service.Cleanup(*cfg, log)
+		if !errors.Is(err, service.ErrRunning) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return errors.New("the service does not end")
+			return fmt.Errorf("the service does not end: %w", err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

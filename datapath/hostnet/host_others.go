@@ -21,3 +21,4 @@ func (noHost) ByPath(string) (Namespace, error)   { return nil, errNotSupported 
 func (noHost) ByPID(int) (Namespace, error)       { return nil, errNotSupported }
 func (noHost) ByFile(*os.File) (Namespace, error) { return nil, errNotSupported }
 func (noHost) ByID(ID) (Namespace, error)         { return nil, errNotSupported }
+func (noHost) Abandoned([]ID) []ID                { return nil }

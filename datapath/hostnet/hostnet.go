@@ -37,6 +37,10 @@ type Host interface {
 	// ByID searches /run/netns and the processes for a namespace, such as one
 	// remembered from before a crash. ErrNotExist when it is gone.
 	ByID(id ID) (Namespace, error)
+	// Abandoned returns those of ids that nothing but this process keeps: no
+	// mount, no thread and no open file of another process. Sockets of other
+	// processes cannot be seen.
+	Abandoned(ids []ID) []ID
 }
 
 // Namespace is one network namespace. All methods may be called from any

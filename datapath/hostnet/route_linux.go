@@ -103,8 +103,7 @@ func (n *namespace) Route(q RouteQuery) (Route, error) {
 		q.Src = netip.Addr{}
 		r, err = s.lookup(q)
 	}
-	var errno unix.Errno
-	isErrno := errors.As(err, &errno)
+	errno, isErrno := errors.AsType[unix.Errno](err)
 	n.routes.put(s, err != nil && (!isErrno || errno == unix.EAGAIN))
 	if err != nil {
 		return Route{}, n.opError("look up route", q.Dst.String(), err)

@@ -30,9 +30,12 @@ type Poller struct {
 type polled struct {
 	*device
 	token uint64
-	pkts  []Packet
-	fn    func([]Packet)
-	gone  func(error)
+	// mu is never waited for long: the one-shot interest keeps other threads
+	// away. It carries the reader's state from one thread to the next.
+	mu   sync.Mutex
+	pkts []Packet // guarded by mu
+	fn   func([]Packet)
+	gone func(error)
 }
 
 // rounds is how many full batches are read before other devices get a turn.
@@ -147,28 +150,33 @@ func (p *Poller) work() {
 
 // serve reads what a device has.
 func (p *Poller) serve(e *polled) {
+	err := e.drain()
+	if err == nil {
+		err = e.op("poll", func(fd int) error {
+			return p.control(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN|unix.EPOLLONESHOT, e.token)
+		})
+	}
+	if err != nil {
+		p.forget(e)
+		if !e.device.closed.Load() {
+			e.gone(err)
+		}
+	}
+}
+
+// drain hands over what there is, up to some batches.
+func (e *polled) drain() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for range rounds {
 		n, err := e.readOnce(e.pkts)
 		if n > 0 {
 			// The device is not locked: fn may write to it, or close it.
 			e.fn(e.pkts[:n])
 		}
-		if err != nil {
-			p.forget(e)
-			if !e.device.closed.Load() {
-				e.gone(err)
-			}
-			return
-		}
-		if n < len(e.pkts) {
-			break
+		if err != nil || n < len(e.pkts) {
+			return err
 		}
 	}
-	err := e.op("poll", func(fd int) error {
-		return p.control(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN|unix.EPOLLONESHOT, e.token)
-	})
-	if err != nil && !e.device.closed.Load() {
-		p.forget(e)
-		e.gone(err)
-	}
+	return nil
 }

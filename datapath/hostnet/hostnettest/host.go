@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,7 +97,7 @@ func as(ns *Namespace, err error) (hostnet.Namespace, error) {
 
 // Current implements hostnet.Host.
 func (h *Host) Current() (hostnet.Namespace, error) {
-	return as(h.find("", func(s *space) bool { return s.name == "" }))
+	return as(h.find("", func(s *space) bool { return !s.abandoned && s.name == "" }))
 }
 
 // ByName implements hostnet.Host.
@@ -132,6 +133,29 @@ func (h *Host) isFile(f *os.File) func(*space) bool {
 // ByID implements hostnet.Host.
 func (h *Host) ByID(id hostnet.ID) (hostnet.Namespace, error) {
 	return as(h.find(id.String(), func(s *space) bool { return s.id == id }))
+}
+
+// Abandon makes a namespace one that nobody but the process keeps.
+func (h *Host) Abandon(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.spaces[1:] {
+		if s.name == name {
+			s.name, s.abandoned = "", true
+		}
+	}
+}
+
+// Abandoned implements hostnet.Host.
+func (h *Host) Abandoned(ids []hostnet.ID) (out []hostnet.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.spaces {
+		if s.abandoned && slices.Contains(ids, s.id) {
+			out = append(out, s.id)
+		}
+	}
+	return out
 }
 
 // OpenTUN is tun.Open for this host: it creates or attaches to a link. The

@@ -19,6 +19,8 @@ type space struct {
 	id   hostnet.ID
 	name string
 	path string
+	// abandoned is guarded by host.mu, as name is once Abandon was called.
+	abandoned bool
 
 	mu sync.Mutex
 	// The fields below are guarded by mu.

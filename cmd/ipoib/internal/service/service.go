@@ -179,6 +179,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return ignoreCancel(s.netlink.Serve(ctx, s.socket)) })
 	g.Go(func() error { s.keep(ctx); return nil })
+	g.Go(func() error { s.releaseNamespaces(ctx); return nil })
 	s.log.Info("serving", "socket", s.cfg.Socket(), "interfaces", len(s.driver.Interfaces(hostnet.ID{})))
 	err := g.Wait()
 	s.mu.Lock()

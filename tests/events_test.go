@@ -1,0 +1,145 @@
+//go:build integration
+
+package tests
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// port is the fabric port of a host's adapter.
+func port(i int) string { return fmt.Sprintf("soft%d/1", i) }
+
+// A link is pulled and plugged: carrier follows, and traffic resumes without a
+// restart of anything.
+func TestLinkFlap(t *testing.T) {
+	l := newLab(t).up(2)
+	l.ping(1, "10.77.0.2")
+	for range 3 {
+		l.run("ipoib", "fabric", "link", port(2), "down")
+		l.eventually("no carrier", func() bool { return !l.carrier(2, "ib0") })
+		l.noPing(1, "10.77.0.2")
+		l.run("ipoib", "fabric", "link", port(2), "up")
+		l.waitCarrier(2, "ib0")
+		l.ping(1, "10.77.0.2")
+		l.ping(2, "fd77::1")
+	}
+}
+
+// The subnet manager restarts and forgets what it knew; members join again
+// when it asks them to (client reregister).
+func TestManagerRestart(t *testing.T) {
+	l := newLab(t).up(3)
+	l.child(1, "0x8001", "10.78.0.1/24")
+	l.child(2, "0x8001", "10.78.0.2/24")
+	l.waitCarrier(1, "ib0.8001")
+	l.waitCarrier(2, "ib0.8001")
+	l.ping(1, "10.78.0.2")
+	groups := func() string {
+		return l.run("sh", "-c", "ipoib fabric groups | awk '/:ffff:ffff/ {print $1, NF}' | sort")
+	}
+	before := groups()
+	l.run("ipoib", "fabric", "sm", "restart")
+	l.eventually("the groups have their members again", func() bool { return groups() == before })
+	l.ping(1, "10.77.0.2")
+	l.ping(1, "10.78.0.2")
+	l.ping(3, "10.77.0.1") // a path that nobody had asked for
+}
+
+// While the SA is silent known paths serve; what needs it heals as soon as it
+// answers.
+func TestSilentSA(t *testing.T) {
+	l := newLab(t).up(3)
+	l.ping(1, "10.77.0.2")
+	l.run("ipoib", "fabric", "sm", "pause")
+	l.ping(1, "10.77.0.2")
+	l.noPing(1, "10.77.0.3")
+	l.run("ipoib", "fabric", "sm", "resume")
+	l.eventually("host 3 is reached", func() bool { return l.tryOn(1, "ping", "-c", "1", "-W", "1", "10.77.0.3") == nil })
+	l.ping(3, "10.77.0.1")
+}
+
+// Loss and duplication on a link: TCP gets through, and all is well after.
+func TestLossAndDuplication(t *testing.T) {
+	l := newLab(t).up(2)
+	l.ping(1, "10.77.0.2")
+	l.run("ipoib", "fabric", "link", "--loss", "1", "--duplicate", "2", "--reorder", "1", "--corrupt", "0.5", port(2), "set")
+	bps := l.iperf(1, 2, "10.77.0.2")
+	t.Logf("TCP over the bad link: %.0f Mb/s", bps/1e6)
+	if bps < 1e6 {
+		t.Errorf("TCP over a bad link: %.0f b/s", bps)
+	}
+	out, _ := l.command("ipoib", in(1, "ping", "-c", "200", "-i", "0.005", "-W", "1", "10.77.0.2")...).CombinedOutput()
+	if !regexp.MustCompile(`\+\d+ duplicates`).Match(out) {
+		t.Errorf("no duplicates:\n%s", out[max(0, len(out)-200):])
+	}
+	l.run("ipoib", "fabric", "link", port(2), "set")
+	l.ping(1, "10.77.0.2")
+	l.ping(1, "10.77.0.2", "-c", "100", "-i", "0.01")
+}
+
+// tshark understands a capture of the link's life down to the IP packets:
+// groups joined, paths asked for, ARP, neighbour discovery and echoes.
+func TestCaptureDecodes(t *testing.T) {
+	l := newLab(t).up(2)
+	file := "/run/capture-" + fmt.Sprint(os.Getpid()) + ".pcapng"
+	defer os.Remove(file)
+	cmd := l.command("ipoib", "capture", "-w", file, port(1))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("the capture has begun", func() bool {
+		st, err := os.Stat(file)
+		return err == nil && st.Size() > 0
+	})
+	// Down and up again: all groups are joined anew.
+	l.on(1, "ip", "link", "set", "ib0", "down")
+	l.on(1, "ip", "link", "set", "ib0", "up")
+	l.on(1, "ip", "addr", "replace", "fd77::1/64", "dev", "ib0") // lost with down
+	l.waitCarrier(1, "ib0")
+	time.Sleep(300 * time.Millisecond)
+	l.ping(1, "10.77.0.2")
+	l.ping(1, "fd77::2")
+	time.Sleep(200 * time.Millisecond)
+	_ = cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("capture: %v", err)
+	}
+	tshark := func(filter string, args ...string) string {
+		return l.run("tshark", append([]string{"-n", "-r", file, "-Y", filter}, args...)...)
+	}
+	for what, filter := range map[string]string{
+		"a join (MCMemberRecord Set)":    "infiniband.mad.attributeid == 0x0038 && infiniband.mad.method == 0x02",
+		"its answer":                     "infiniband.mad.attributeid == 0x0038 && infiniband.mad.method == 0x81",
+		"a path request":                 "infiniband.mad.attributeid == 0x0035 && infiniband.mad.method == 0x01",
+		"its answer (PathRecord)":        "infiniband.mad.attributeid == 0x0035 && infiniband.mad.method == 0x81",
+		"an ARP request":                 "arp.opcode == 1",
+		"an ARP reply":                   "arp.opcode == 2",
+		"a neighbour solicitation":       "icmpv6.type == 135",
+		"a neighbour advertisement":      "icmpv6.type == 136",
+		"an echo request":                "icmp.type == 8 && ip.dst == 10.77.0.2",
+		"an echo reply":                  "icmp.type == 0 && ip.src == 10.77.0.2",
+		"an IPv6 echo request":           "icmpv6.type == 128",
+		"an IPv6 echo reply":             "icmpv6.type == 129",
+		"an option with a link address":  "icmpv6.opt.linkaddr",
+		"a group packet with its header": "infiniband.grh && arp",
+	} {
+		if tshark(filter) == "" {
+			t.Errorf("%s is missing", what)
+		}
+	}
+	if out := tshark("_ws.malformed || _ws.expert.severity >= error"); out != "" {
+		t.Errorf("tshark complains:\n%s", out)
+	}
+	if out := tshark("ip.checksum.status == \"Bad\" || icmp.checksum.status == \"Bad\" || icmpv6.checksum.status == \"Bad\"", "-o", "ip.check_checksum:TRUE"); out != "" {
+		t.Errorf("bad checksums:\n%s", out)
+	}
+	// The round trip is seen: every request has its reply.
+	if n := strings.Count(tshark("icmp.resptime"), "\n"); n < 3 {
+		t.Errorf("%d echo replies were matched with their requests", n)
+	}
+}
