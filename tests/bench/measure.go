@@ -38,7 +38,7 @@ var metrics = []Metric{
 	{metricP99, "TCP ping-pong of 14 bytes, p99", "µs", "less"},
 	{metricCPU, "CPU per gigabit of one TCP stream", "ms/Gbit", "less"},
 	{metricIdle, "CPU of the services when idle", "% of a core", "less"},
-	{metricMemory, "memory of the services", "MiB", "less"},
+	{metricMemory, "Memory of the services", "MiB", "less"},
 }
 
 // An experiment measures one or more metrics of a target.
@@ -175,6 +175,7 @@ func (b *bench) compare(ctx context.Context) error {
 		}
 	}
 	samples := make(map[*target]map[string][]float64)
+	var others []float64
 	for round := range b.opt.rounds {
 		for _, e := range experiments {
 			if b.opt.quick && !e.quick {
@@ -184,14 +185,15 @@ func (b *bench) compare(ctx context.Context) error {
 				if t.absent != "" || !b.wanted(t.name+"/"+e.name) {
 					continue
 				}
-				values, err := e.run(ctx, b, t)
+				values, share, err := b.calm(ctx, e, t)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				b.note(t, e, round, values, err)
-				if err != nil {
+				b.note(t, e, round, values, share, err)
+				if err != nil || len(values) == 0 {
 					continue
 				}
+				others = append(others, 100*share)
 				if samples[t] == nil {
 					samples[t] = make(map[string][]float64)
 				}
@@ -200,6 +202,9 @@ func (b *bench) compare(ctx context.Context) error {
 				}
 			}
 		}
+	}
+	if len(others) > 0 {
+		b.report.Others = summarize(others)
 	}
 	for _, t := range targets {
 		r := TargetResult{Name: t.name, Title: t.title, Absent: t.absent, Errors: t.errors, Values: make(map[string]Summary)}
@@ -222,7 +227,7 @@ func (b *bench) anyWanted(t *target) bool {
 
 // note shows the outcome of one measurement, and leaves a target out that
 // fails time after time.
-func (b *bench) note(t *target, e experiment, round int, values map[string]float64, err error) {
+func (b *bench) note(t *target, e experiment, round int, values map[string]float64, others float64, err error) {
 	label := fmt.Sprintf("round %d/%d  %-12s %-15s", round+1, b.opt.rounds, e.name, t.name)
 	if err != nil {
 		b.progress("%s failed: %v", label, err)
@@ -239,7 +244,11 @@ func (b *bench) note(t *target, e experiment, round int, values map[string]float
 			parts = append(parts, fmt.Sprintf("%s %s", number(v), m.Unit))
 		}
 	}
-	if len(parts) > 0 {
-		b.progress("%s %s", label, strings.Join(parts, ", "))
+	if len(parts) == 0 {
+		return
 	}
+	if others > disturbedShare {
+		parts = append(parts, fmt.Sprintf("disturbed: others took %.0f %% of the machine", 100*others))
+	}
+	b.progress("%s %s", label, strings.Join(parts, ", "))
 }

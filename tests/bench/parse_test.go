@@ -89,6 +89,9 @@ func TestParseProc(t *testing.T) {
 	if d, err := parseInterruptTime(stat); err != nil || d != 146150*time.Millisecond {
 		t.Errorf("interrupts: %v, %v", d, err)
 	}
+	if d, err := parseBusy(stat); err != nil || d != (3807780+1773070+615540)*time.Millisecond {
+		t.Errorf("busy: %v, %v", d, err)
+	}
 	const status = "Name:\tipoib\nVmHWM:\t   90036 kB\nVmRSS:\t   80036 kB\nvoluntary_ctxt_switches:\t150\nnonvoluntary_ctxt_switches:\t545\n"
 	for field, want := range map[string]int64{"VmRSS": 80036, "voluntary_ctxt_switches": 150} {
 		if n, err := parseStatus(status, field); err != nil || n != want {
@@ -100,6 +103,9 @@ func TestParseProc(t *testing.T) {
 	}
 	for _, bad := range []string{"", "intr 1 2 3", "cpu 1 2 3", "cpu a b c d e f g h"} {
 		if _, err := parseInterruptTime(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+		if _, err := parseBusy(bad); err == nil {
 			t.Errorf("%q: no error", bad)
 		}
 	}
@@ -169,5 +175,27 @@ func TestBatchLines(t *testing.T) {
 	}
 	if got := string(batchLines(1, deleteChild)); got != "link del ib0.8001\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestOthers(t *testing.T) {
+	start := time.Unix(100, 0)
+	from := usage{start, 10 * time.Second, 4 * time.Second}
+	for _, c := range []struct {
+		to   usage
+		want float64
+	}{
+		{usage{start.Add(2 * time.Second), 13 * time.Second, 6 * time.Second}, 0.25}, // 1 s of 2 s on 2 CPUs
+		{usage{start.Add(2 * time.Second), 12 * time.Second, 6 * time.Second}, 0},
+		{usage{start.Add(2 * time.Second), 11 * time.Second, 6 * time.Second}, 0}, // ticks are coarse
+		{usage{start, 13 * time.Second, 6 * time.Second}, 0},
+	} {
+		if got := c.to.others(from, 2); got != c.want {
+			t.Errorf("%+v: %v, want %v", c.to, got, c.want)
+		}
+	}
+	u, err := new(target).usage()
+	if err != nil || u.busy <= 0 || u.own <= 0 {
+		t.Errorf("%+v, %v", u, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // left out.
 func (r *Report) plots() map[string]figure {
 	m := r.Machine
-	subtitle := fmt.Sprintf("%s, %d cores, Linux %s, %s; medians and range of %d rounds", m.CPU, m.Cores, m.Kernel, m.Date, r.Rounds)
+	subtitle := fmt.Sprintf("%s, %d cores, Linux %s, %s; medians and ranges, rounds: %d", m.CPU, m.Cores, m.Kernel, m.Date, r.Rounds)
 	out := make(map[string]figure)
 	add := func(file, title string, panels ...panel) {
 		panels = slices.DeleteFunc(panels, func(p panel) bool { return p == nil })

@@ -16,7 +16,10 @@ type Report struct {
 	Seconds int  `json:"seconds"`
 	Quick   bool `json:"quick"`
 	// Took is the time of the run in seconds.
-	Took       float64           `json:"took"`
+	Took float64 `json:"took"`
+	// Others is what other programs took of the machine during the
+	// measurements, in percent of all its CPUs.
+	Others     Summary           `json:"others"`
 	Metrics    []Metric          `json:"metrics"`
 	Targets    []TargetResult    `json:"targets"`
 	Children   []ChildrenPoint   `json:"children"`

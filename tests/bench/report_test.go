@@ -84,7 +84,7 @@ func sample() *Report {
 	values := func(v ...float64) Summary { return summarize(v) }
 	r := &Report{
 		Machine: Machine{CPU: "A & B <1>", Cores: 2, Kernel: "6.1", Go: "go1", Date: "2026-01-02", Congestion: "cubic"},
-		Rounds:  2, Seconds: 1, Metrics: metrics,
+		Rounds:  2, Seconds: 1, Metrics: metrics, Others: values(1, 30),
 		Targets: []TargetResult{
 			{Name: vethTarget, Title: "veth", Values: map[string]Summary{
 				metricTCP: values(18, 20), metricTCPReverse: values(20, 20), metricP50: values(6, 6)}},
@@ -108,6 +108,7 @@ func TestText(t *testing.T) {
 	text := sample().text()
 	for _, want := range []string{
 		"A & B <1>, 2 cores, Linux 6.1, go1, 2026-01-02",
+		"other programs took 15.5 % of the machine meanwhile (1.00..30.0)",
 		"wireguard-go is absent: no <TUN>\n",
 		"TCP, one stream (Gbit/s, more is better)",
 		"  ours                  14.2    13.5..15.0  0.75    1.50",
@@ -136,7 +137,7 @@ func squeeze(s string) string {
 }
 
 func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{0: "0.00", 0.0312: "0.0312", 0.5: "0.50", 9.876: "9.88", 17.94: "17.9", 1234.5: "1234", math.NaN(): "-"} {
+	for v, want := range map[float64]string{0: "0", 0.0312: "0.0312", 0.5: "0.50", 9.876: "9.88", 17.94: "17.9", 1234.5: "1234", math.NaN(): "-"} {
 		if got := number(v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)
 		}

@@ -12,11 +12,13 @@ func number(v float64) string {
 	switch a := math.Abs(v); {
 	case math.IsNaN(v):
 		return "-"
+	case v == 0:
+		return "0"
 	case a >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case a >= 10:
 		return fmt.Sprintf("%.1f", v)
-	case a >= 0.1 || a == 0:
+	case a >= 0.1:
 		return fmt.Sprintf("%.2f", v)
 	default:
 		return fmt.Sprintf("%.4f", v)
@@ -57,7 +59,11 @@ func (r *Report) text() string {
 	if m.Congestion != "" {
 		fmt.Fprintf(&out, ", TCP %s", m.Congestion)
 	}
-	fmt.Fprintf(&out, "\n%d interleaved rounds of %d s per measurement: medians and ranges;\n\"x\" is the median of the rounds' ratios\n\n", r.Rounds, r.Seconds)
+	fmt.Fprintf(&out, "\n%d interleaved rounds of %d s per measurement: medians and ranges;\n\"x\" is the median of the rounds' ratios\n", r.Rounds, r.Seconds)
+	if len(r.Others.Samples) > 0 {
+		fmt.Fprintf(&out, "other programs took %s %% of the machine meanwhile (%s)\n", number(r.Others.Median), span(r.Others))
+	}
+	out.WriteString("\n")
 	for _, t := range r.Targets {
 		if t.Absent != "" {
 			fmt.Fprintf(&out, "%s is absent: %s\n\n", t.Title, firstLine(t.Absent))
