@@ -13,10 +13,12 @@ import (
 )
 
 // A measurement during which other programs took more than this part of the
-// machine is repeated, up to maxRepeats times; the least disturbed one counts.
+// machine is repeated, up to maxRepeats times and roundRepeats in a round, so
+// that a machine that never rests bounds the time; the least disturbed counts.
 const (
 	disturbedShare = 0.1
 	maxRepeats     = 2
+	roundRepeats   = 12
 )
 
 // parseBusy reads the time that the CPUs worked for processes or were taken
@@ -81,13 +83,9 @@ func (u usage) others(since usage, cpus int) float64 {
 }
 
 // calm runs an experiment and tells what part of the machine others took
-// meanwhile.
-func (b *bench) calm(ctx context.Context, e experiment, t *target) (values map[string]float64, others float64, err error) {
-	repeats := maxRepeats
-	if b.opt.quick {
-		repeats = 0
-	}
-	for i := range 1 + repeats {
+// meanwhile. Repeats are taken from what is left of them.
+func (b *bench) calm(ctx context.Context, e experiment, t *target, left *int) (values map[string]float64, others float64, err error) {
+	for i := range 1 + maxRepeats {
 		before, err := t.usage()
 		if err != nil {
 			return nil, 0, err
@@ -104,9 +102,10 @@ func (b *bench) calm(ctx context.Context, e experiment, t *target) (values map[s
 		if i == 0 || o < others {
 			values, others = v, o
 		}
-		if len(values) == 0 || others <= disturbedShare {
+		if len(values) == 0 || others <= disturbedShare || !e.repeat || *left == 0 {
 			break
 		}
+		*left--
 	}
 	return values, others, nil
 }

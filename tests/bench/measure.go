@@ -43,36 +43,37 @@ var metrics = []Metric{
 
 // An experiment measures one or more metrics of a target.
 type experiment struct {
-	name  string
-	quick bool
-	run   func(context.Context, *bench, *target) (map[string]float64, error)
+	name string
+	// quick has it in short runs too, repeat again when it was disturbed.
+	quick, repeat bool
+	run           func(context.Context, *bench, *target) (map[string]float64, error)
 }
 
 var experiments = []experiment{
-	{"tcp", true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
+	{"tcp", true, true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
 		gbps, cpu, err := b.tcp(ctx, t)
 		return map[string]float64{metricTCP: gbps, metricCPU: cpu}, err
 	}},
-	{"tcp-reverse", false, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
+	{"tcp-reverse", false, true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
 		gbps, _, err := b.tcp(ctx, t, "-R")
 		return map[string]float64{metricTCPReverse: gbps}, err
 	}},
-	{"tcp-4", false, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
+	{"tcp-4", false, true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
 		gbps, _, err := b.tcp(ctx, t, "-P", "4")
 		return map[string]float64{metricTCP4: gbps}, err
 	}},
-	{"udp-64", true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
+	{"udp-64", true, true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
 		r, _, err := b.iperf(ctx, t, "-u", "-l", "64", "-b", "0")
 		if err != nil {
 			return nil, err
 		}
 		return map[string]float64{metricUDP: r.received() / 1e3}, nil
 	}},
-	{"latency", true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
+	{"latency", true, true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
 		r, err := b.pingPong(ctx, t)
 		return map[string]float64{metricP50: r.P50, metricP99: r.P99}, err
 	}},
-	{"idle", true, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
+	{"idle", true, false, func(ctx context.Context, b *bench, t *target) (map[string]float64, error) {
 		if len(t.services) == 0 {
 			return nil, nil
 		}
@@ -177,6 +178,10 @@ func (b *bench) compare(ctx context.Context) error {
 	samples := make(map[*target]map[string][]float64)
 	var others []float64
 	for round := range b.opt.rounds {
+		repeats := roundRepeats
+		if b.opt.quick {
+			repeats = 0
+		}
 		for _, e := range experiments {
 			if b.opt.quick && !e.quick {
 				continue
@@ -185,7 +190,7 @@ func (b *bench) compare(ctx context.Context) error {
 				if t.absent != "" || !b.wanted(t.name+"/"+e.name) {
 					continue
 				}
-				values, share, err := b.calm(ctx, e, t)
+				values, share, err := b.calm(ctx, e, t, &repeats)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
