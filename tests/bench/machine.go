@@ -74,8 +74,9 @@ func version(ctx context.Context, name string, args ...string) string {
 	if v := versionNumber.FindString(string(text)); v != "" {
 		return v
 	}
+	// Such as "ipoib version devel".
 	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	return first
+	return first[strings.LastIndex(first, " ")+1:]
 }
 
 // wireguardVersion is the version of the module that is compiled in.

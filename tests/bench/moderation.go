@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -10,10 +11,10 @@ import (
 // ModerationPoint is the effect of one setting of receive moderation.
 type ModerationPoint struct {
 	RxUsecs int `json:"rx_usecs"`
-	// Wakeups is how often the receiving program was woken in a second of
-	// evenly spaced messages, Switches how often the service's threads were.
-	Wakeups  Summary `json:"wakeups"`
-	Switches Summary `json:"switches"`
+	// Events is how often the interface was woken by completions in a second
+	// of evenly spaced messages, Wakeups how often the receiving program was.
+	Events  Summary `json:"events"`
+	Wakeups Summary `json:"wakeups"`
 	// P50 and P99 are the latencies of TCP ping-pong in microseconds.
 	P50   Summary `json:"p50"`
 	P99   Summary `json:"p99"`
@@ -72,9 +73,9 @@ func (b *bench) moderation(ctx context.Context) error {
 
 // moderationSamples collects what was measured with one setting.
 type moderationSamples struct {
-	usecs                       int
-	wakeups, switches, p50, p99 []float64
-	err                         error
+	usecs                     int
+	events, wakeups, p50, p99 []float64
+	err                       error
 }
 
 func (p *moderationSamples) measure(ctx context.Context, b *bench, t *target) error {
@@ -84,8 +85,7 @@ func (p *moderationSamples) measure(ctx context.Context, b *bench, t *target) er
 			return err
 		}
 	}
-	pid := t.services[0].cmd.Process.Pid
-	before, err := contextSwitches(pid)
+	before, err := completionEvents(ctx, t.server)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (p *moderationSamples) measure(ctx context.Context, b *bench, t *target) er
 	if err != nil {
 		return err
 	}
-	after, err := contextSwitches(pid)
+	after, err := completionEvents(ctx, t.server)
 	if err != nil {
 		return err
 	}
@@ -102,12 +102,50 @@ func (p *moderationSamples) measure(ctx context.Context, b *bench, t *target) er
 		return err
 	}
 	seconds := b.duration().Seconds()
+	p.events = append(p.events, (after-before)/seconds)
 	p.wakeups = append(p.wakeups, float64(wakeups)/seconds)
-	p.switches = append(p.switches, float64(after-before)/seconds)
 	p.p50, p.p99 = append(p.p50, r.P50), append(p.p99, r.P99)
-	b.progress("moderation/%-4d %s wakeups/s, p50 %s µs, p99 %s µs", p.usecs,
-		number(float64(wakeups)/seconds), number(r.P50), number(r.P99))
+	b.progress("moderation/%-4d %s events/s, %s wakeups/s, p50 %s µs, p99 %s µs", p.usecs,
+		number((after-before)/seconds), number(float64(wakeups)/seconds), number(r.P50), number(r.P99))
 	return nil
+}
+
+// eventCounter counts the completion events of an interface.
+const eventCounter = "rx_events"
+
+// completionEvents reads how often the interface of a host was woken.
+func completionEvents(ctx context.Context, h host) (float64, error) {
+	text, err := h.command(ctx, "ipoib", "stats", "--json", "dev", "ib0").Output()
+	if err != nil {
+		return 0, fmt.Errorf("ipoib stats: %w", err)
+	}
+	v, ok, err := parseCounter(text, eventCounter)
+	if err == nil && !ok {
+		err = fmt.Errorf("ipoib stats: no counter %s", eventCounter)
+	}
+	return v, err
+}
+
+// parseCounter finds a counter of the one interface in the output of ipoib
+// stats --json.
+func parseCounter(text []byte, name string) (value float64, ok bool, err error) {
+	var list []struct {
+		Counters []struct {
+			Name  string  `json:"name"`
+			Value float64 `json:"value"`
+		} `json:"counters"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return 0, false, fmt.Errorf("ipoib stats: %w", err)
+	}
+	for _, i := range list {
+		for _, c := range i.Counters {
+			if c.Name == name {
+				return c.Value, true, nil
+			}
+		}
+	}
+	return 0, false, nil
 }
 
 func (p *moderationSamples) point() ModerationPoint {
@@ -119,7 +157,7 @@ func (p *moderationSamples) point() ModerationPoint {
 	}
 	return ModerationPoint{
 		RxUsecs: p.usecs,
-		Wakeups: summarize(p.wakeups), Switches: summarize(p.switches),
+		Events:  summarize(p.events), Wakeups: summarize(p.wakeups),
 		P50: summarize(p.p50), P99: summarize(p.p99),
 	}
 }

@@ -115,8 +115,9 @@ func (r *Report) moderationPanels() []panel {
 			func(p ModerationPoint) bool { return p.Error != "" }, values...)
 	}
 	return []panel{
-		panelOf("Wakeups of the receiver per second, "+messageRate+" messages per second",
-			value{"wakeups", func(p ModerationPoint) float64 { return p.Wakeups.Median }}),
+		panelOf("Wakeups per second, with "+messageRate+" messages per second",
+			value{"completion events", func(p ModerationPoint) float64 { return p.Events.Median }},
+			value{"receiving program", func(p ModerationPoint) float64 { return p.Wakeups.Median }}),
 		panelOf("TCP ping-pong of 14 bytes, µs",
 			value{"p50", func(p ModerationPoint) float64 { return p.P50.Median }},
 			value{"p99", func(p ModerationPoint) float64 { return p.P99.Median }}),

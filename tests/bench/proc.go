@@ -99,27 +99,6 @@ func memory(pid int) (float64, error) {
 	return float64(kib) / 1024, err
 }
 
-// contextSwitches is the number of times that the threads of a process slept.
-func contextSwitches(pid int) (int64, error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-	if err != nil || len(files) == 0 {
-		return 0, errors.Join(fmt.Errorf("process %d is gone", pid), err)
-	}
-	var sum int64
-	for _, f := range files {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			continue // the thread has just ended
-		}
-		n, err := parseStatus(string(text), "voluntary_ctxt_switches")
-		if err != nil {
-			return 0, err
-		}
-		sum += n
-	}
-	return sum, nil
-}
-
 // parseInterruptTime reads the time of the machine in hard and soft interrupts
 // from /proc/stat. Kernels that account it (CONFIG_IRQ_TIME_ACCOUNTING) do not
 // charge it to the process that was interrupted; for others it is near 0 here.

@@ -98,7 +98,7 @@ func sample() *Report {
 			{Children: 1000, Create: values(2), List: values(0.05), Delete: values(20), Memory: 80},
 		},
 		Hosts:      []HostsPoint{{Hosts: 2, Up: 0.1, Throughput: 10, Memory: 15}, {Hosts: 64, Error: "broken & <gone>"}},
-		Moderation: []ModerationPoint{{RxUsecs: 0, Wakeups: values(1e4), Switches: values(1), P50: values(10), P99: values(20)}},
+		Moderation: []ModerationPoint{{RxUsecs: 0, Events: values(2e4), Wakeups: values(1e4), P50: values(10), P99: values(20)}},
 	}
 	r.finish(time.Minute)
 	return r

@@ -31,7 +31,7 @@ const (
 	barPitch    = 24.0
 	lineHeight  = 220.0
 	axisWidth   = 70.0
-	legendWidth = 190.0
+	legendWidth = 220.0
 )
 
 // colours tell series apart for the colour-blind as well (Okabe and Ito).

@@ -161,13 +161,13 @@ func (r *Report) moderationTable(out *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(out, "Receive moderation: %s messages a second over UDP; latency of TCP ping-pong\n", messageRate)
-	t := newTable(out, "rx-usecs", "wakeups of the receiver, 1/s", "context switches of the service, 1/s", "p50, µs", "p99, µs")
+	t := newTable(out, "rx-usecs", "completion events, 1/s", "wakeups of the receiver, 1/s", "p50, µs", "p99, µs")
 	for _, p := range r.Moderation {
 		if p.Error != "" {
 			t.row(fmt.Sprint(p.RxUsecs), "failed: "+firstLine(p.Error))
 			continue
 		}
-		t.row(fmt.Sprint(p.RxUsecs), number(p.Wakeups.Median), number(p.Switches.Median), number(p.P50.Median), number(p.P99.Median))
+		t.row(fmt.Sprint(p.RxUsecs), number(p.Events.Median), number(p.Wakeups.Median), number(p.P50.Median), number(p.P99.Median))
 	}
 	t.flush()
 }
