@@ -47,8 +47,10 @@ fuzz:
 	  done; \
 	done
 
+# Side by side with veth, VXLAN and wireguard-go; results go to docs/bench.
+# BENCHFLAGS=-quick is a short run without files, BENCHFLAGS=-help tells more.
 bench: deps build
-	tests/isolated.sh $(GO) run ./tests/bench
+	tests/isolated.sh $(GO) run ./tests/bench $(BENCHFLAGS)
 
 demo: deps build
 	@[ "$$(id -u)" = 0 ] || { echo "make demo needs root, for network namespaces" >&2; exit 1; }
