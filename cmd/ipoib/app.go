@@ -52,7 +52,7 @@ func newApp(e env) *cli.App {
 		},
 		Commands: []*cli.Command{
 			serveCommand(e), labCommand(e), neighCommand(e), pathCommand(e), mcgCommand(e),
-			statsCommand(e), fabricCommand(e), captureCommand(e),
+			statsCommand(e), fabricCommand(e), captureCommand(e), paramCommand(e), logCommand(e),
 		},
 		CommandNotFound: func(c *cli.Context, name string) {},
 		Action: func(c *cli.Context) error {

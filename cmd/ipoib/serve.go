@@ -61,7 +61,11 @@ func serve(c *cli.Context, e env) error {
 		// The driver's debug messages have switches of their own.
 		level = datapath.LevelData
 	}
-	log := slog.New(logfmt.New(e.err, logfmt.Options{Level: level, Journal: os.Getenv("JOURNAL_STREAM") != ""}))
+	hub := logfmt.NewHub()
+	log := slog.New(slog.NewMultiHandler(
+		logfmt.New(e.err, logfmt.Options{Level: level, Journal: os.Getenv("JOURNAL_STREAM") != ""}), hub.Handler(level),
+	))
+	cfg.FollowLog = func(n int, fn func(ipoibnl.LogLine)) func() { return hub.Follow(n, sendLine(fn)) }
 	service.Version = build.Version
 	if c.Bool("teardown") {
 		return teardown(c.Context, cfg, log)

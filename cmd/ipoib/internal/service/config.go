@@ -19,6 +19,7 @@ import (
 
 	"ipoib/compat/modparam"
 	"ipoib/datapath"
+	"ipoib/nl/ipoibnl"
 	"ipoib/rdma"
 	"ipoib/rdma/soft"
 )
@@ -47,6 +48,8 @@ type Config struct {
 	// for them; SysfsOverlay covers directories of the kernel's for the rest.
 	Sysfs        bool `toml:"sysfs"`
 	SysfsOverlay bool `toml:"sysfs_overlay"`
+	// FollowLog gives the log to clients (ipoibface.Config); nil for none.
+	FollowLog func(n int, fn func(ipoibnl.LogLine)) (cancel func()) `toml:"-"`
 	// RFCSendOnly: see datapath.Params.
 	RFCSendOnly bool `toml:"rfc_sendonly"`
 	// NoHCA starts without channel adapters; HCAs lists them. With neither

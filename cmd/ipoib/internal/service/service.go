@@ -155,7 +155,7 @@ func (s *Service) registerFaces() error {
 		return err
 	}
 	_, err = ipoibface.Register(families, ipoibface.Config{
-		Driver: s.driver, Fabric: s.fabric.Fabric, SM: s.sm, Service: s,
+		Driver: s.driver, Fabric: s.fabric.Fabric, SM: s.sm, Service: s, Params: s.params, FollowLog: s.cfg.FollowLog,
 	})
 	return err
 }
