@@ -162,6 +162,13 @@ func (f *File) Changed() {
 	}
 }
 
+// Events returns how often the content has changed.
+func (f *File) Events() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.event
+}
+
 // Read returns the content, at most a page of it in sysfs.
 func (f *File) Read() ([]byte, error) {
 	b, err := f.Show()
