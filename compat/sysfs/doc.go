@@ -18,7 +18,7 @@
 // added that an IPoIB interface has (table attrs). Writes are parsed as the
 // driver parses them, down to the newline, and go to the setters of datapath;
 // the errno is theirs. Unlike the driver, which lets any root write mode and
-// umcast, every change needs CAP_NET_ADMIN.
+// umcast, every change of an interface needs CAP_NET_ADMIN.
 //
 // The kernel's attributes of TUN devices (tun_flags, owner, group) are left
 // out: by them programs would take the interface for a tunnel.
