@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"ipoib/datapath"
 	"ipoib/nl"
 	"ipoib/nl/genl"
 	"ipoib/nl/ipoibnl"
@@ -31,14 +32,10 @@ func (f *face) paramSet(r *genl.Request) error {
 	case !p.Writable:
 		return nl.Errorf(syscall.EACCES, "%s is fixed at start (ipoib serve --param %s=N)", q.Name, q.Name)
 	}
-	switch err := f.Params.Store(q.Name, []byte(q.Value)); err {
-	case nil:
-		return nil
-	case syscall.EINVAL, syscall.ERANGE:
-		return nl.Errorf(err.(syscall.Errno), "%q is not a number of 32 bits", q.Value)
-	default:
-		return err
+	if err := f.Params.Store(q.Name, []byte(q.Value)); err != nil {
+		return nl.Errorf(datapath.Errno(err), "%q is not a number of 32 bits", q.Value)
 	}
+	return nil
 }
 
 // log sends the log to the client until it leaves. Lines that it does not read

@@ -12,9 +12,7 @@ import (
 // text is what a string function of the kernel sees of a write: everything up
 // to the first NUL.
 func text(b []byte) []byte {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		return b[:i]
-	}
+	b, _, _ = bytes.Cut(b, []byte{0})
 	return b
 }
 
