@@ -57,7 +57,7 @@ func (l *lab) transcript(i int, name string) {
 			l.t.Errorf("$ %s\n%swant\n%s", line, got, want)
 		}
 		log := l.run("ipoib", "log", "-n", "20")
-		for _, msg := range strings.SplitSeq(strings.TrimSuffix(kmsg, "\n"), "\n[kmsg] ") {
+		for msg := range strings.SplitSeq(strings.TrimSuffix(kmsg, "\n"), "\n[kmsg] ") {
 			if msg != "" && !strings.Contains(log, " "+msg+"\n") {
 				l.t.Errorf("$ %s\nno message %q in\n%s", line, msg, log)
 			}

@@ -38,6 +38,7 @@ type Binder struct {
 	BindConfig
 	cancel func()
 	wake   chan struct{}
+	stop   chan struct{}
 	done   chan struct{}
 
 	mu     sync.Mutex
@@ -53,8 +54,8 @@ func Bind(cfg BindConfig) (*Binder, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	b := &Binder{
-		BindConfig: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}),
-		bound: make(map[*datapath.Interface]string),
+		BindConfig: cfg, wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		done: make(chan struct{}), bound: make(map[*datapath.Interface]string),
 	}
 	if err := b.bindFixed(); err != nil {
 		b.unbindFixed()
@@ -76,8 +77,13 @@ func Bind(cfg BindConfig) (*Binder, error) {
 
 func (b *Binder) follow() {
 	defer close(b.done)
-	for range b.wake {
-		b.Sync()
+	for {
+		select {
+		case <-b.wake:
+			b.Sync()
+		case <-b.stop:
+			return
+		}
 	}
 }
 
@@ -92,7 +98,7 @@ func (b *Binder) Close() {
 	clear(b.bound)
 	b.mu.Unlock()
 	b.unbindFixed()
-	close(b.wake)
+	close(b.stop)
 	<-b.done
 }
 

@@ -134,6 +134,14 @@ func (t *Tree) spaces() map[hostnet.ID]*datapath.Interface {
 }
 
 func (t *Tree) lookupView(_ fusefs.Caller, name string) (fusefs.Node, error) {
+	t.mu.Lock()
+	for id, v := range t.views {
+		if viewName(id) == name {
+			t.mu.Unlock()
+			return v.dir, nil
+		}
+	}
+	t.mu.Unlock()
 	for id, i := range t.spaces() {
 		if viewName(id) != name {
 			continue
