@@ -104,7 +104,9 @@ func (b *Binder) Close() {
 
 func netdevPath(name string) string { return "/sys/devices/virtual/net/" + name }
 
-// Sync brings the mounts in line with the interfaces there are.
+// Sync brings the mounts in line with the interfaces there are. A mount over a
+// directory of sysfs does not keep the device: with the directory, the kernel
+// drops it at the next look at the path, and unmounting here is such a look.
 func (b *Binder) Sync() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
