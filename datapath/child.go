@@ -199,6 +199,10 @@ func (d *Driver) Delete(i *Interface) error {
 	return nil
 }
 
+// Namespace opens the namespace that the interface is in once more; the caller
+// closes it. ENODEV when the interface is gone.
+func (i *Interface) Namespace() (hostnet.Namespace, error) { return i.namespace() }
+
 // namespace opens the namespace of the interface once more.
 func (i *Interface) namespace() (hostnet.Namespace, error) {
 	var ns hostnet.Namespace

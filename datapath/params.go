@@ -13,6 +13,10 @@ import (
 type Params struct {
 	// SendQueueSize and RecvQueueSize are ring sizes in packets.
 	SendQueueSize, RecvQueueSize int
+	// MaxNonSRQConnQP is how many connected queue pairs without a shared
+	// receive queue an interface may have, up to 4096; 0 is the default of
+	// 128, a negative number is none.
+	MaxNonSRQConnQP int
 	// RFCSendOnly joins groups that the host only sends to as
 	// SendOnlyNonMember, which cannot create them, and falls back to the
 	// all-routers group (RFC 4391 section 10). By default they are joined as
@@ -30,6 +34,10 @@ const (
 	minSendQueue     = 128
 	minRecvQueue     = 2
 	maxQueue         = 8192
+	// DefaultConnQP and maxConnQP limit connected queue pairs (kernel
+	// IPOIB_CM_MAX_CONN_QP).
+	DefaultConnQP = 128
+	maxConnQP     = 4096
 )
 
 // Normalize fills in defaults and rounds the sizes up to powers of two within
@@ -44,6 +52,10 @@ func (p Params) Normalize() Params {
 	if p.Scope == 0 {
 		p.Scope = encap.ScopeLinkLocal
 	}
+	if p.MaxNonSRQConnQP == 0 {
+		p.MaxNonSRQConnQP = DefaultConnQP
+	}
+	p.MaxNonSRQConnQP = min(max(p.MaxNonSRQConnQP, 0), maxConnQP)
 	p.SendQueueSize = min(max(pow2(p.SendQueueSize), minSendQueue), maxQueue)
 	p.RecvQueueSize = min(max(pow2(p.RecvQueueSize), minRecvQueue), maxQueue)
 	return p
@@ -64,6 +76,7 @@ func pow2(n int) int {
 // above 0 enables (module parameters of ib_ipoib, mode 0644).
 type DebugLevels struct {
 	// Debug is debug_level: life cycle, paths, events. Mcast is
-	// mcast_debug_level, Data is data_debug_level: every packet.
-	Debug, Mcast, Data atomic.Int32
+	// mcast_debug_level, Data is data_debug_level: every packet, CMData is
+	// cm_data_debug_level: every packet of a connection.
+	Debug, Mcast, Data, CMData atomic.Int32
 }

@@ -15,6 +15,8 @@ need socat socat
 need radvd radvd
 need opensm opensm
 need saquery infiniband-diags
+need prometheus-node-exporter prometheus-node-exporter
+need setpriv util-linux
 need unshare util-linux
 [ -z "$missing" ] && exit 0
 echo "installing Debian packages:$missing"

@@ -63,7 +63,7 @@ func labCommand(e env) *cli.Command {
 					if c.IsSet("run-dir") {
 						environ = append(environ, "IPOIB_RUN_DIR="+c.String("run-dir"))
 					}
-					return lab.Exec(args[0], args[1:], environ)
+					return lab.Exec(c.String("run-dir"), args[0], args[1:], environ)
 				},
 			},
 			{

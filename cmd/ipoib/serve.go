@@ -15,7 +15,9 @@ import (
 	"ipoib/cmd/internal/build"
 	"ipoib/cmd/ipoib/internal/logfmt"
 	"ipoib/cmd/ipoib/internal/service"
+	"ipoib/compat/modparam"
 	"ipoib/datapath"
+	"ipoib/nl/ipoibnl"
 )
 
 func serveCommand(e env) *cli.Command {
@@ -33,6 +35,8 @@ func serveCommand(e env) *cli.Command {
 			&cli.StringFlag{Name: "partitions", Usage: "partition file in OpenSM's syntax; without one membership is open"},
 			&cli.StringFlag{Name: "subnet-prefix", Usage: "subnet prefix, such as fe80::"},
 			&cli.StringSliceFlag{Name: "param", Usage: "module parameter `NAME=VALUE`, such as send_queue_size=512"},
+			&cli.BoolFlag{Name: "sysfs", Usage: "show the interfaces' files in /sys where the kernel has a place for them"},
+			&cli.BoolFlag{Name: "sysfs-overlay", Usage: "the same, and cover /sys/class, /sys/module and /sys/kernel/debug for the rest"},
 			&cli.BoolFlag{Name: "rfc-sendonly", Usage: "join groups that are only sent to as RFC 4391 says, not as the driver does"},
 			&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info"},
 			&cli.BoolFlag{Name: "teardown", Usage: "stop a running service and remove all interfaces"},
@@ -57,7 +61,11 @@ func serve(c *cli.Context, e env) error {
 		// The driver's debug messages have switches of their own.
 		level = datapath.LevelData
 	}
-	log := slog.New(logfmt.New(e.err, logfmt.Options{Level: level, Journal: os.Getenv("JOURNAL_STREAM") != ""}))
+	hub := logfmt.NewHub()
+	log := slog.New(slog.NewMultiHandler(
+		logfmt.New(e.err, logfmt.Options{Level: level, Journal: os.Getenv("JOURNAL_STREAM") != ""}), hub.Handler(level),
+	))
+	cfg.FollowLog = func(n int, fn func(ipoibnl.LogLine)) func() { return hub.Follow(n, sendLine(fn)) }
 	service.Version = build.Version
 	if c.Bool("teardown") {
 		return teardown(c.Context, cfg, log)
@@ -88,9 +96,11 @@ func serveConfig(c *cli.Context) (*service.Config, error) {
 	if c.IsSet("rfc-sendonly") {
 		cfg.RFCSendOnly = c.Bool("rfc-sendonly")
 	}
+	cfg.Sysfs = cfg.Sysfs || c.Bool("sysfs")
+	cfg.SysfsOverlay = cfg.SysfsOverlay || c.Bool("sysfs-overlay")
 	for _, p := range c.StringSlice("param") {
 		name, value, ok := strings.Cut(p, "=")
-		n, err := strconv.Atoi(value)
+		n, err := modparam.Parse([]byte(value))
 		if !ok || err != nil {
 			return nil, fmt.Errorf("serve: --param %q is not NAME=NUMBER", p)
 		}

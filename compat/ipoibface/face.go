@@ -8,6 +8,7 @@ import (
 	"io"
 	"syscall"
 
+	"ipoib/compat/modparam"
 	"ipoib/datapath"
 	"ipoib/datapath/hostnet"
 	"ipoib/nl"
@@ -35,6 +36,11 @@ type Config struct {
 	Fabric  *soft.Fabric
 	SM      *sm.SM
 	Service Service
+	// Params are the module parameters.
+	Params *modparam.Set
+	// FollowLog calls fn with the last n lines of the log and with each new
+	// one until cancel is called; fn does not block. nil: there is no log.
+	FollowLog func(n int, fn func(ipoibnl.LogLine)) (cancel func())
 }
 
 type face struct {
@@ -76,6 +82,9 @@ func Register(reg *genl.Registry, cfg Config) (*genl.Registered, error) {
 			do(ipoibnl.CmdCapture, service, ipoibnl.Capture{}, f.capture),
 			do(ipoibnl.CmdFault, service, ipoibnl.Fault{}, f.fault),
 			do(ipoibnl.CmdEthtool, 0, ipoibnl.EthtoolRequest{}, f.ethtool),
+			dump(ipoibnl.CmdParamGet, f.paramDump),
+			do(ipoibnl.CmdParamSet, service, ipoibnl.Param{}, f.paramSet),
+			do(ipoibnl.CmdLog, service, ipoibnl.LogFollow{}, f.log),
 		},
 	})
 }

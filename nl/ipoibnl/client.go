@@ -37,15 +37,20 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 // Close ends the connection.
 func (c *Client) Close() error { return c.conn.Close() }
 
-func (c *Client) request(cmd uint8, flags netlink.HeaderFlags, req any) ([]genetlink.Message, error) {
+// message makes a request.
+func message(cmd uint8, req any) (genetlink.Message, error) {
 	e := nl.NewEncoder(nil)
 	if req != nil {
 		Marshal(e, req)
 	}
-	if err := e.Err(); err != nil {
+	return genetlink.Message{Header: genetlink.Header{Command: cmd, Version: Version}, Data: e.Bytes()}, e.Err()
+}
+
+func (c *Client) request(cmd uint8, flags netlink.HeaderFlags, req any) ([]genetlink.Message, error) {
+	m, err := message(cmd, req)
+	if err != nil {
 		return nil, err
 	}
-	m := genetlink.Message{Header: genetlink.Header{Command: cmd, Version: Version}, Data: e.Bytes()}
 	return c.conn.Execute(m, c.family.ID, netlink.Request|flags)
 }
 
@@ -86,15 +91,22 @@ func Dump[T any](c *Client, cmd uint8, req any) ([]T, error) {
 // Stream sends a request that is answered until the connection closes, and
 // calls fn with each object. It returns fn's error, or that of the connection.
 func Stream[T any](c *Client, cmd uint8, req any, fn func(*T) error) error {
-	if err := c.Do(cmd, req); err != nil {
+	m, err := message(cmd, req)
+	if err != nil {
+		return err
+	}
+	if _, err := c.conn.Send(m, c.family.ID, netlink.Request|netlink.Acknowledge); err != nil {
 		return err
 	}
 	for {
-		msgs, _, err := c.conn.Receive()
+		msgs, raw, err := c.conn.Receive()
 		if err != nil {
 			return err
 		}
-		for _, m := range msgs {
+		for i, m := range msgs {
+			if raw[i].Header.Type == netlink.Error {
+				continue // the acknowledgement, between objects or before
+			}
 			v := new(T)
 			if err := Unmarshal(m.Data, v); err != nil {
 				return err

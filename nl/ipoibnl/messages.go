@@ -29,6 +29,9 @@ const (
 	CmdCapture                         // Capture: answered by CaptureData until the client leaves (service)
 	CmdFault                           // Fault (service)
 	CmdEthtool                         // EthtoolRequest, answered by EthtoolReply
+	CmdParamGet                        // dump of Param
+	CmdParamSet                        // Param by name (service)
+	CmdLog                             // LogFollow: answered by LogLine until the client leaves (service)
 )
 
 // Filter limits a dump to an interface, by index or name.
@@ -255,4 +258,35 @@ type Fault struct {
 	ReorderPPM   uint32 `nl:"8"`
 	DelayUS      uint32 `nl:"9"`
 	RateMbps     uint32 `nl:"10"`
+}
+
+// Param is a module parameter of the driver.
+type Param struct {
+	Name string `nl:"1" json:"name"`
+	// Value is decimal in answers; in requests it is what would be written
+	// to the parameter's file.
+	Value    string `nl:"2" json:"value"`
+	Writable bool   `nl:"3" json:"writable"`
+}
+
+// LogFollow asks for the log.
+type LogFollow struct {
+	// Lines of the past come first, up to this number.
+	Lines uint32 `nl:"1"`
+	// End closes the answer behind them.
+	End bool `nl:"2"`
+}
+
+// LogLine is one line of the log.
+type LogLine struct {
+	// TimeNS is in nanoseconds of the Unix epoch.
+	TimeNS uint64 `nl:"1" json:"time_ns"`
+	// Level is "DEBUG", "INFO", "WARN" or "ERROR".
+	Level  string `nl:"2" json:"level"`
+	Ifname string `nl:"3" json:"ifname,omitempty"`
+	Text   string `nl:"4" json:"text"`
+	// Lost counts lines that the client did not read in time, so far.
+	Lost uint32 `nl:"5" json:"lost,omitempty"`
+	// Last marks the end of a log that is not followed; it has no text.
+	Last bool `nl:"6" json:"-"`
 }

@@ -341,13 +341,25 @@ func (l *Lab) gone(ctx context.Context) error {
 	end := time.Now().Add(downWait)
 	for time.Now().Before(end) && ctx.Err() == nil {
 		cl, err := l.Dial(ctx)
-		if err != nil {
+		if err == nil {
+			_ = cl.Close()
+		} else if l.unlocked() {
 			return nil
 		}
-		_ = cl.Close()
 		time.Sleep(10 * time.Millisecond)
 	}
 	return errors.New("the service does not end")
+}
+
+// unlocked reports whether no service has the run directory: the last one has
+// let go of all that it had there.
+func (l *Lab) unlocked() bool {
+	f, err := os.Open(filepath.Join(l.RunDir, "lock"))
+	if err != nil {
+		return true
+	}
+	defer func() { _ = f.Close() }()
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
 }
 
 // killAll ends the processes that run in a host.

@@ -12,6 +12,10 @@ import (
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"ipoib/cmd/ipoib/internal/service"
+	"ipoib/compat/sysfs"
+	"ipoib/datapath/hostnet"
 )
 
 // nsDir is where named network namespaces are mounted (ip netns).
@@ -126,7 +130,8 @@ func pidsIn(name string) []int {
 // Exec replaces the process by a program that runs in a host, as ip netns exec
 // does: network namespace, a /sys that belongs to it, and files of
 // /etc/netns/<host> over those in /etc. It returns only on an error.
-func Exec(host string, argv []string, environ []string) error {
+// The interfaces' files of the service with that run directory are in /sys.
+func Exec(runDir, host string, argv, environ []string) error {
 	name := NSName(host)
 	if !nsExists(name) {
 		return fmt.Errorf("there is no host %s", host)
@@ -144,7 +149,7 @@ func Exec(host string, argv []string, environ []string) error {
 		return fmt.Errorf("entering host %s: %w", host, err)
 	}
 	_ = f.Close()
-	if err := enterMounts(name); err != nil {
+	if err := enterMounts(runDir, name); err != nil {
 		return err
 	}
 	err = syscall.Exec(path, argv, environ)
@@ -152,7 +157,7 @@ func Exec(host string, argv []string, environ []string) error {
 }
 
 // enterMounts gives the process mounts of its own, with the namespace's sysfs.
-func enterMounts(name string) error {
+func enterMounts(runDir, name string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unsharing mounts: %w", err)
 	}
@@ -163,6 +168,9 @@ func enterMounts(name string) error {
 	if err := unix.Mount(name, "/sys", "sysfs", 0, ""); err != nil {
 		return fmt.Errorf("mounting /sys: %w", err)
 	}
+	if err := enterFiles(runDir); err != nil {
+		return err
+	}
 	dir := filepath.Join("/etc/netns", name)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
@@ -172,4 +180,14 @@ func enterMounts(name string) error {
 		}
 	}
 	return nil
+}
+
+// enterFiles shows the service's files of this namespace in /sys.
+func enterFiles(runDir string) error {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
+		return err
+	}
+	view := sysfs.ViewPath(hostnet.ID{Dev: uint64(st.Dev), Ino: st.Ino})
+	return sysfs.Enter(filepath.Join(runDir, service.TreeName, view), filepath.Join(runDir, sysfs.LowerName))
 }

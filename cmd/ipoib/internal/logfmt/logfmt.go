@@ -49,8 +49,22 @@ func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 	if h.opts.Journal {
 		fmt.Fprintf(&sb, "<%d>", priority(r.Level))
 	} else {
-		fmt.Fprintf(&sb, "%s %-5s ", r.Time.Format("2006-01-02T15:04:05.000Z07:00"), levelName(r.Level))
+		sb.WriteString(r.Time.Format(timeFormat) + " " + levelColumn(r.Level))
 	}
+	ifn, text := h.text(r)
+	if ifn != "" {
+		sb.WriteString(ifn + ": ")
+	}
+	sb.WriteString(text + "\n")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := io.WriteString(h.out, sb.String())
+	return err
+}
+
+// text returns the interface that a record is about, and its message with all
+// other attributes.
+func (h *Handler) text(r slog.Record) (ifn, text string) {
 	ifn, attrs := h.ifn, h.attrs
 	r.Attrs(func(a slog.Attr) bool {
 		if a.Key == "ifname" && h.group == "" {
@@ -60,14 +74,7 @@ func (h *Handler) Handle(_ context.Context, r slog.Record) error {
 		}
 		return true
 	})
-	if ifn != "" {
-		sb.WriteString(ifn + ": ")
-	}
-	sb.WriteString(r.Message + attrs + "\n")
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, err := io.WriteString(h.out, sb.String())
-	return err
+	return ifn, r.Message + attrs
 }
 
 // WithAttrs implements slog.Handler.
@@ -109,6 +116,10 @@ func format(group string, a slog.Attr) string {
 	}
 	return " " + group + a.Key + "=" + s
 }
+
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+
+func levelColumn(l slog.Level) string { return fmt.Sprintf("%-5s ", levelName(l)) }
 
 func levelName(l slog.Level) string {
 	if l < slog.LevelInfo {

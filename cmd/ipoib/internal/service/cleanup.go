@@ -20,6 +20,10 @@ func Cleanup(cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
+	if _, err := cleanMounts(cfg.RunDir); err != nil {
+		return err
+	}
+	removeFileDirs(cfg.RunDir)
 	st := &store{path: filepath.Join(cfg.RunDir, "state.json")}
 	old, err := st.load()
 	if err != nil {

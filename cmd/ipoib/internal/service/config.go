@@ -13,13 +13,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/BurntSushi/toml"
 
+	"ipoib/compat/modparam"
 	"ipoib/datapath"
+	"ipoib/nl/ipoibnl"
 	"ipoib/rdma"
 	"ipoib/rdma/soft"
 )
@@ -44,6 +45,12 @@ type Config struct {
 	LogLevel string `toml:"log_level"`
 	// Params are the module parameters of ib_ipoib by name.
 	Params map[string]int `toml:"params"`
+	// Sysfs shows the interfaces' files in /sys where the kernel has a place
+	// for them; SysfsOverlay covers directories of the kernel's for the rest.
+	Sysfs        bool `toml:"sysfs"`
+	SysfsOverlay bool `toml:"sysfs_overlay"`
+	// FollowLog gives the log to clients (ipoibface.Config); nil for none.
+	FollowLog func(n int, fn func(ipoibnl.LogLine)) (cancel func()) `toml:"-"`
 	// RFCSendOnly: see datapath.Params.
 	RFCSendOnly bool `toml:"rfc_sendonly"`
 	// NoHCA starts without channel adapters; HCAs lists them. With neither
@@ -107,10 +114,6 @@ func LoadConfig(path string, must bool) (*Config, error) {
 	return cfg, nil
 }
 
-// paramNames are the parameters that Params may hold: those of the module
-// that are fixed at start.
-var paramNames = []string{"send_queue_size", "recv_queue_size"}
-
 // Normalize fills in defaults and checks the configuration.
 func (c *Config) Normalize() error {
 	if c.RunDir == "" {
@@ -123,8 +126,8 @@ func (c *Config) Normalize() error {
 		return err
 	}
 	for name := range c.Params {
-		if !slices.Contains(paramNames, name) {
-			return fmt.Errorf("unknown parameter %q (%s)", name, strings.Join(paramNames, ", "))
+		if err := modparam.Check(name); err != nil {
+			return err
 		}
 	}
 	if len(c.HCAs) == 0 && !c.NoHCA {
@@ -153,10 +156,9 @@ func (c *Config) prefix() (uint64, error) {
 
 // params returns the driver's parameters.
 func (c *Config) params() datapath.Params {
-	return datapath.Params{
-		SendQueueSize: c.Params["send_queue_size"], RecvQueueSize: c.Params["recv_queue_size"],
-		RFCSendOnly: c.RFCSendOnly,
-	}
+	p := datapath.Params{RFCSendOnly: c.RFCSendOnly}
+	modparam.Apply(c.Params, &p, nil)
+	return p
 }
 
 // Socket is the path of the control socket.

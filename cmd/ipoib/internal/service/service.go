@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"ipoib/compat/ipoibface"
+	"ipoib/compat/modparam"
 	"ipoib/compat/rtnlface"
 	"ipoib/datapath"
 	"ipoib/datapath/hostnet"
@@ -45,10 +46,12 @@ type Service struct {
 	poller  *tun.Poller
 	clock   *hrclock.Clock // of the fabric
 	socket  *nl.UnixListener
+	params  *modparam.Set
 	started time.Time
 
 	mu       sync.Mutex
 	hcas     []*adapter // guarded by mu
+	files    files      // guarded by mu
 	stop     context.CancelFunc
 	teardown bool // guarded by mu
 	dirty    chan struct{}
@@ -113,6 +116,8 @@ func (s *Service) assemble(partitions *sm.Partitions) error {
 		RequestPKey: func(p rdma.Port, pk rdma.PKey) { _ = s.sm.Allow(p.GUID(), pk) },
 		ReleasePKey: func(p rdma.Port, pk rdma.PKey) { _ = s.sm.Disallow(p.GUID(), pk) },
 	}, s.cfg.params())
+	modparam.Apply(s.cfg.Params, nil, &s.driver.Debug)
+	s.params = modparam.New(s.driver)
 	if s.socket, err = nl.Listen(s.cfg.Socket(), 0o666); err != nil {
 		_ = s.poller.Close()
 		return fmt.Errorf("control socket: %w", err)
@@ -155,7 +160,7 @@ func (s *Service) registerFaces() error {
 		return err
 	}
 	_, err = ipoibface.Register(families, ipoibface.Config{
-		Driver: s.driver, Fabric: s.fabric.Fabric, SM: s.sm, Service: s,
+		Driver: s.driver, Fabric: s.fabric.Fabric, SM: s.sm, Service: s, Params: s.params, FollowLog: s.cfg.FollowLog,
 	})
 	return err
 }
@@ -176,7 +181,11 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { return ignoreCancel(s.sm.Run(ctx)) })
 	cancelSub := s.driver.Subscribe(func(datapath.Change) { s.touch() })
 	defer cancelSub()
-	if err := s.restore(); err != nil {
+	err := s.restore()
+	if err == nil {
+		err = s.openFiles()
+	}
+	if err != nil {
 		cancel()
 		_ = g.Wait()
 		s.release(false)
@@ -186,7 +195,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g.Go(func() error { s.keep(ctx); return nil })
 	g.Go(func() error { s.releaseNamespaces(ctx); return nil })
 	s.log.Info("serving", "socket", s.cfg.Socket(), "interfaces", len(s.driver.Interfaces(hostnet.ID{})))
-	err := g.Wait()
+	err = g.Wait()
 	s.mu.Lock()
 	teardown := s.teardown
 	s.mu.Unlock()
@@ -205,6 +214,7 @@ func ignoreCancel(err error) error {
 func (s *Service) release(teardown bool) {
 	_ = s.netlink.Close()
 	_ = s.socket.Close()
+	s.closeFiles()
 	if !teardown {
 		s.saveState()
 	}
