@@ -24,7 +24,7 @@ func TestCompletion(t *testing.T) {
 	}
 	// A line that ends with a blank may be offered more than is listed.
 	for line, want := range map[string]string{
-		"ipoib l":                                     "lab link",
+		"ipoib l":                                     "lab link log",
 		"ipoib m":                                     "monitor mcg",
 		"ipoib help pk":                               "pkey",
 		"ipoib --run-dir completion_t":                "completion_test.go",
