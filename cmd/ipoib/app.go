@@ -51,7 +51,7 @@ func newApp(e env) *cli.App {
 			&cli.StringFlag{Name: "run-dir", Usage: "directory of the control socket and the state", Value: service.DefaultRunDir, EnvVars: []string{"IPOIB_RUN_DIR"}},
 		},
 		Commands: []*cli.Command{
-			serveCommand(e), labCommand(e), neighCommand(e), pathCommand(e), mcgCommand(e),
+			serveCommand(e), labCommand(e), execCommand(), neighCommand(e), pathCommand(e), mcgCommand(e),
 			statsCommand(e), fabricCommand(e), captureCommand(e),
 		},
 		CommandNotFound: func(c *cli.Context, name string) {},

@@ -1,0 +1,183 @@
+package nlsock
+
+import (
+	"hash/maphash"
+	"time"
+
+	"ipoib/compat/redirect/wire"
+	"ipoib/nl"
+	"ipoib/nl/rtlink"
+)
+
+// patchState rewrites what a socket receives, and remembers what it told of
+// each link: a change that the kernel tells of, the service tells of as well.
+type patchState struct {
+	wire.Patcher
+	s *Socket
+	// told is a digest of what was told last of a link.
+	told map[int32]uint64
+}
+
+func (p *patchState) init(s *Socket) {
+	p.s = s
+	p.told = make(map[int32]uint64)
+	p.Patcher = wire.Patcher{Protocol: s.proto, View: view{s}, Dumps: make(map[uint32]*wire.Dump)}
+}
+
+// rewrite makes a datagram of the kernel what the program is to see; false
+// when nothing is left of it.
+func (p *patchState) rewrite(d *datagram) bool {
+	if d.err != 0 {
+		return true
+	}
+	if p.Ethtool == 0 && p.Protocol == nl.ProtoGeneric {
+		p.Ethtool = p.s.table.client.Kernel().ID
+	}
+	d.data, d.rewritten = p.Datagram(d.data)
+	return len(d.data) > 0 || !d.rewritten
+}
+
+// wanted reports whether a datagram of the service is to be delivered: events
+// that say what the program was told already are not.
+func (p *patchState) wanted(d *datagram) bool {
+	if d.group == 0 || p.Protocol != nl.ProtoRoute {
+		return true
+	}
+	fresh := false
+	for _, m := range wire.Split(d.data) {
+		sum := deleted
+		if m.Type == rtlink.NewLink {
+			sum = digest(m.Payload())
+		}
+		if index := indexOf(m.Payload()); p.told[index] != sum {
+			fresh = true
+			p.told[index] = sum
+		}
+	}
+	return fresh
+}
+
+// deleted is the digest of a link that is gone.
+const deleted uint64 = 1
+
+var seed = maphash.MakeSeed()
+
+// digest is equal for messages that differ in counters alone, or in what is
+// about the event.
+func digest(body []byte) uint64 {
+	l, err := rtlink.Decode(body)
+	if err != nil {
+		return 0
+	}
+	l.Change = 0
+	l.Stats32, l.Stats64 = nil, nil
+	l.CarrierChanges, l.CarrierUp, l.CarrierDown = nil, nil, nil
+	var e nl.Encoder
+	l.Append(&e)
+	return maphash.Bytes(seed, e.Bytes())
+}
+
+func indexOf(body []byte) int32 {
+	if len(body) < rtlink.HeaderLen {
+		return 0
+	}
+	return int32(native.Uint32(body[4:]))
+}
+
+// view is the service as a socket's patcher asks it.
+type view struct{ s *Socket }
+
+// Link implements wire.View.
+func (v view) Link(index int32) []byte { return v.s.world.Link(index) }
+
+// Event implements wire.View.
+func (v view) Event(index int32) []byte {
+	w := v.s.world
+	body := w.Link(index)
+	if body == nil && !w.Other(index) && w.Running() {
+		// It may be a link that the service is about to make of a TUN that it
+		// has just created.
+		for end := time.Now().Add(newLinkWait); body == nil && time.Now().Before(end); {
+			time.Sleep(newLinkWait / 16)
+			body = w.Link(index)
+		}
+		if body == nil {
+			w.Other(index)
+		}
+	}
+	if body != nil {
+		v.s.patch.told[index] = digest(body)
+	}
+	return body
+}
+
+// newLinkWait bounds the time between the appearance of a TUN and that of the
+// interface on it.
+const newLinkWait = 48 * time.Millisecond
+
+// Gone implements wire.View.
+func (v view) Gone(index int32) []byte {
+	body := v.s.world.Gone(index)
+	if body != nil {
+		v.s.patch.told[index] = deleted
+	}
+	return body
+}
+
+// event takes over a datagram of the service's events, if the program has
+// joined the group.
+func (s *Socket) event(b []byte) {
+	fd, err := s.reach()
+	if err != nil {
+		return
+	}
+	defer closeFD(fd)
+	group := s.world.group(s.proto)
+	if !member(fd, group) {
+		return
+	}
+	b = append([]byte(nil), b...)
+	if s.proto == nl.ProtoGeneric {
+		s.toKernelIDs(b)
+	}
+	d := datagram{data: b, own: true, group: group, rewritten: true}
+	if group <= 32 {
+		d.groups = 1 << (group - 1)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	// What the kernel has told of the same change comes first, so that it is
+	// known.
+	s.drain(fd, 0)
+	if s.patch.wanted(&d) && len(s.stash) < maxStash {
+		s.stash = append(s.stash, d)
+	}
+	s.show(fd, 0)
+}
+
+// follow begins to follow the service's events if the socket has joined their
+// group.
+func (s *Socket) follow() {
+	fd, err := s.reach()
+	if err != nil {
+		return
+	}
+	defer closeFD(fd)
+	if member(fd, s.world.group(s.proto)) {
+		s.world.subscribe(s.proto)
+	}
+}
+
+// toKernelIDs puts the kernel's number of the ethtool family in place of the
+// service's.
+func (s *Socket) toKernelIDs(b []byte) {
+	f, err := s.world.Ethtool()
+	if err != nil {
+		return
+	}
+	for _, m := range wire.Split(b) {
+		if m.Type == f.ID {
+			wire.SetType(m.Raw, s.table.client.Kernel().ID)
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package tracee
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// NetAdmin reports whether the thread has CAP_NET_ADMIN over a network
+// namespace: in the user namespace that owns it or in one around that
+// (ns_capable). That the creator of a user namespace may do everything in it
+// from outside is left out, towards the safe side.
+func (t *Thread) NetAdmin(netns int) bool {
+	st, err := ReadStatus(t.TID)
+	if err != nil || st.Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return false
+	}
+	var own unix.Stat_t
+	if unix.Stat(proc(t.TID)+"ns/user", &own) != nil {
+		return false
+	}
+	fd, err := unix.IoctlRetInt(netns, unix.NS_GET_USERNS)
+	for err == nil {
+		var ns unix.Stat_t
+		err = unix.Fstat(fd, &ns)
+		if err == nil && ns.Dev == own.Dev && ns.Ino == own.Ino {
+			_ = unix.Close(fd)
+			return true
+		}
+		// The walk ends with EPERM at the supervisor's own namespace.
+		parent, perr := unix.IoctlRetInt(fd, unix.NS_GET_PARENT)
+		_ = unix.Close(fd)
+		fd, err = parent, perr
+	}
+	return false
+}
+
+// SameNetNS reports whether two nsfs files are the same namespace.
+func SameNetNS(a, b *os.File) bool {
+	x, errX := a.Stat()
+	y, errY := b.Stat()
+	return errX == nil && errY == nil && os.SameFile(x, y)
+}
