@@ -136,26 +136,61 @@ func (s *sender) ownGeneric(m *wire.Message) func() [][]byte {
 		return nil
 	}
 	sub := wire.EthtoolSubject(m)
+	if asks, alone := wire.AsksFeatures(m); asks && !sub.Named() {
+		if !alone || !s.s.table.procs.namesFromService(s.tr.TID) {
+			return nil
+		}
+		return func() [][]byte { return s.forwardGeneric(m, nil) }
+	}
 	switch sub.Class {
 	case wire.Ethtool:
 		if !sub.Named() || w.Resolve(sub.Index, sub.Name) == 0 {
+			if wire.Features(m) {
+				s.s.table.procs.features(s.tr.TID, false)
+			}
 			return nil
 		}
-		return func() [][]byte {
-			raw := slices.Clone(m.Raw)
-			f, err := w.Ethtool()
-			if err != nil {
-				return [][]byte{wire.Ack(m.Raw, s.port, int(syscall.ENOENT), s.options().CapAck)}
-			}
-			wire.SetType(raw, f.ID)
-			return s.forward(nl.ProtoGeneric, raw, m.Raw)
+		var layout *wire.Layout
+		if wire.Features(m) && s.s.table.procs.features(s.tr.TID, true) {
+			layout = w.ToKernel()
 		}
+		return func() [][]byte { return s.forwardGeneric(m, layout) }
 	case wire.EthtoolDump:
+		if wire.Features(m) {
+			s.s.table.procs.features(s.tr.TID, false)
+		}
 		if d, err := w.EthtoolDump(s.options(), m, kernel.ID); err == nil && d != nil {
 			s.dump(m, d)
 		}
 	}
 	return nil
+}
+
+// forwardGeneric sends a request of the ethtool family to the service. With a
+// layout the answer's sets of features are translated to the kernel's table.
+func (s *sender) forwardGeneric(m *wire.Message, layout *wire.Layout) [][]byte {
+	w := s.s.world
+	f, err := w.Ethtool()
+	if err != nil {
+		return [][]byte{wire.Ack(m.Raw, s.port, int(syscall.ENOENT), s.options().CapAck)}
+	}
+	raw := slices.Clone(m.Raw)
+	if layout != nil {
+		raw = m.WithBody(w.ToService().Request(m.Payload()))
+	}
+	wire.SetType(raw, f.ID)
+	out := s.forward(nl.ProtoGeneric, raw, m.Raw)
+	if layout == nil {
+		return out
+	}
+	for i, d := range out {
+		var b []byte
+		for _, a := range wire.Split(d) {
+			b = append(b, a.WithBody(layout.Reply(a.Payload()))...)
+		}
+		out[i] = b
+	}
+	return out
 }
 
 // neighDump prepares the dump of a neighbour table.

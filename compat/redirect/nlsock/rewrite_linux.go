@@ -43,18 +43,34 @@ func (p *patchState) wanted(d *datagram) bool {
 	if d.group == 0 || p.Protocol != nl.ProtoRoute {
 		return true
 	}
-	fresh := false
 	for _, m := range wire.Split(d.data) {
-		sum := deleted
-		if m.Type == rtlink.NewLink {
-			sum = digest(m.Payload())
-		}
-		if index := indexOf(m.Payload()); p.told[index] != sum {
-			fresh = true
-			p.told[index] = sum
+		index := indexOf(m.Payload())
+		switch {
+		case m.Type != rtlink.NewLink:
+			if p.tell(index, nil) {
+				return true
+			}
+		case p.told[index] == deleted && p.s.world.Link(index) == nil:
+			// The kernel told of its end already.
+		case p.tell(index, m.Payload()):
+			return true
 		}
 	}
-	return fresh
+	return false
+}
+
+// tell notes what the program is told of a link, and reports whether that is
+// news.
+func (p *patchState) tell(index int32, link []byte) bool {
+	sum := deleted
+	if link != nil {
+		sum = digest(link)
+	}
+	if p.told[index] == sum {
+		return false
+	}
+	p.told[index] = sum
+	return true
 }
 
 // deleted is the digest of a link that is gone.
@@ -105,24 +121,18 @@ func (v view) Event(index int32) []byte {
 			w.Other(index)
 		}
 	}
-	if body != nil {
-		v.s.patch.told[index] = digest(body)
-	}
 	return body
 }
+
+// Told implements wire.View.
+func (v view) Told(index int32, link []byte) bool { return v.s.patch.tell(index, link) }
 
 // newLinkWait bounds the time between the appearance of a TUN and that of the
 // interface on it.
 const newLinkWait = 48 * time.Millisecond
 
 // Gone implements wire.View.
-func (v view) Gone(index int32) []byte {
-	body := v.s.world.Gone(index)
-	if body != nil {
-		v.s.patch.told[index] = deleted
-	}
-	return body
-}
+func (v view) Gone(index int32) []byte { return v.s.world.Gone(index) }
 
 // event takes over a datagram of the service's events, if the program has
 // joined the group.
@@ -139,6 +149,12 @@ func (s *Socket) event(b []byte) {
 	b = append([]byte(nil), b...)
 	if s.proto == nl.ProtoGeneric {
 		s.toKernelIDs(b)
+		var out []byte
+		for _, m := range wire.Split(b) {
+			// A monitor reads the names of the kernel before it listens.
+			out = append(out, m.WithBody(s.world.ToKernel().Reply(m.Payload()))...)
+		}
+		b = out
 	}
 	d := datagram{data: b, own: true, group: group, rewritten: true}
 	if group <= 32 {

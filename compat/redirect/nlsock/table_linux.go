@@ -21,6 +21,7 @@ type Table struct {
 	client *upstream.Client
 	fds    filter.Range
 	log    *slog.Logger
+	procs  processes
 
 	// installing is held while a free descriptor is looked for and used.
 	installing sync.Mutex
@@ -256,4 +257,5 @@ func (t *Table) Reap() {
 		t.mu.Unlock()
 	}
 	t.reapWorlds()
+	t.procs.reap()
 }

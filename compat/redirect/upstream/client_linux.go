@@ -59,6 +59,8 @@ type World struct {
 	idle map[key][]*nl.Conn
 	// families are the service's generic netlink families; guarded by mu.
 	families map[string]Family
+	// features are the translations of its features; guarded by mu.
+	features *layouts
 	// last is what was last said of a link; guarded by mu.
 	last map[int32][]byte
 	// others are links that are known not to be the service's; guarded by mu.
@@ -189,6 +191,7 @@ func (w *World) lost() {
 	defer w.mu.Unlock()
 	w.drop()
 	clear(w.families)
+	w.features = nil
 	clear(w.others)
 }
 

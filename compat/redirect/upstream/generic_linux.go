@@ -116,26 +116,107 @@ func (c *Client) Kernel() Family {
 }
 
 func kernelFamily(name string) (f Family, err error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
-	if err != nil {
-		return f, os.NewSyscallError("socket", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Sendto(fd, familyRequest(name), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return f, os.NewSyscallError("sendto", err)
-	}
-	b := make([]byte, 32<<10)
-	n, _, err := unix.Recvfrom(fd, b, 0)
-	if err != nil {
-		return f, os.NewSyscallError("recvfrom", err)
-	}
-	for _, m := range wire.Split(b[:n]) {
+	ms, err := askKernel(familyRequest(name))
+	for _, m := range ms {
 		if m.Type == ctrlID {
 			return parseFamily(&m)
 		}
 	}
-	return f, syscall.ENOENT
+	return f, errors.Join(err, syscall.ENOENT)
 }
+
+// askKernel sends a request of generic netlink to the kernel and returns the
+// first datagram of the answer.
+func askKernel(req []byte) ([]wire.Message, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return nil, os.NewSyscallError("sendto", err)
+	}
+	b := make([]byte, 64<<10)
+	n, _, err := unix.Recvfrom(fd, b, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("recvfrom", err)
+	}
+	return wire.Split(b[:n]), nil
+}
+
+// kernelFeatures is the kernel's table of features.
+func (c *Client) kernelFeatures() []string {
+	f := c.Kernel()
+	if f.ID == 0 {
+		return nil
+	}
+	ms, err := askKernel(genlRequest(f.ID, 0, ethnl.CmdStrsetGet, askFeatureNames))
+	if err != nil {
+		return nil
+	}
+	var bodies [][]byte
+	for _, m := range ms {
+		if p := m.Payload(); m.Type == f.ID && len(p) >= 4 {
+			bodies = append(bodies, p[4:])
+		}
+	}
+	return featureNames(bodies)
+}
+
+// layouts are the translations between the tables of features.
+type layouts struct{ toKernel, toService *wire.Layout }
+
+// featureNames reads the names of the features from an answer to STRSET_GET.
+func featureNames(bodies [][]byte) []string {
+	for _, b := range bodies {
+		for a := range (nl.Attr{Data: b}).Children() {
+			if a.Type != ethnl.StrsetStringSets {
+				continue
+			}
+			for set := range a.Children() {
+				if s, ok := ethnl.ViewStringSet(set); ok && s.ID == ethnl.SetFeatures {
+					return s.Strings
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func askFeatureNames(e *nl.Encoder) {
+	ethnl.AppendRequestHeader(e, ethnl.StrsetHeader, "", 0)
+	e.Nest(ethnl.StrsetStringSets, func() {
+		e.Nest(ethnl.StringSetsStringSet, func() { e.U32(ethnl.StringSetID, ethnl.SetFeatures) })
+	})
+}
+
+// layouts returns the translations, which do nothing when one of the tables
+// cannot be read.
+func (w *World) layouts() layouts {
+	w.mu.Lock()
+	have := w.features
+	w.mu.Unlock()
+	if have != nil {
+		return *have
+	}
+	have = new(layouts)
+	bodies, err := w.Ethnl(Options{}, 0, ethnl.CmdStrsetGet, askFeatureNames)
+	service, kernel := featureNames(bodies), w.client.kernelFeatures()
+	if err == nil && service != nil && kernel != nil {
+		have.toKernel, have.toService = wire.NewLayout(service, kernel), wire.NewLayout(kernel, service)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.features = have
+	return *have
+}
+
+// ToKernel translates sets of features from the service's table to the
+// kernel's, ToService from the kernel's to the service's; nil does nothing.
+func (w *World) ToKernel() *wire.Layout { return w.layouts().toKernel }
+
+// ToService is the other direction of ToKernel.
+func (w *World) ToService() *wire.Layout { return w.layouts().toService }
 
 // EthtoolDump returns what the service adds to the kernel's answer to a dump
 // request of the ethtool family; kernel is the kernel's id of it.
@@ -155,7 +236,8 @@ func (w *World) EthtoolDump(opts Options, m *wire.Message, kernel netlink.Header
 	ms, _ := w.ask(nl.ProtoGeneric, opts, raw)
 	for _, a := range ms {
 		if a.Type == f.ID {
-			d.Items = append(d.Items, wire.Item{Index: wire.ReplyDevice(&a), Type: kernel, Body: a.Payload()})
+			body := w.ToKernel().Reply(a.Payload())
+			d.Items = append(d.Items, wire.Item{Index: wire.ReplyDevice(&a), Type: kernel, Body: body})
 		}
 	}
 	return d, nil

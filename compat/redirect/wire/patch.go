@@ -18,9 +18,12 @@ type View interface {
 	// Event is Link for a link that the kernel tells of unasked: it may be so
 	// new that the service has not finished making it.
 	Event(index int32) []byte
-	// Gone is what was last known of a link that is being removed, nil when it
+	// Gone is what was last known of a link, which may be gone; nil when it
 	// never was the service's.
 	Gone(index int32) []byte
+	// Told notes that the program is told of a link, nil for its end. It
+	// reports whether that is news.
+	Told(index int32, link []byte) bool
 }
 
 // Item is a message that the service adds to a dump.
@@ -160,19 +163,75 @@ func (p *Patcher) route(m *Message, d *Dump) ([]byte, bool) {
 			return p.inet6Link(m, index)
 		case body[0] != 0 || !candidate(body):
 			return nil, false
-		case m.Type == rtlink.DelLink:
-			return relink(m, p.View.Gone(index))
-		case m.PID == 0:
-			return relink(m, p.View.Event(index))
+		case m.PID != 0:
+			return relink(m, p.View.Link(index))
 		}
-		return relink(m, p.View.Link(index))
-	case NewNeigh:
+		return p.event(m, index)
+	case NewNeigh, DelNeigh:
+		if d == nil && m.PID == 0 && !multi && len(body) >= ndmsgLen && p.View.Gone(int32(native.Uint32(body[4:]))) != nil {
+			return nil, true // of the TUN, which has no link layer
+		}
 		if d == nil || !multi || len(body) < ndmsgLen || !d.Ours[int32(native.Uint32(body[4:]))] {
 			return nil, false
 		}
 		return nil, true // the service's are at the end
 	}
 	return nil, false
+}
+
+// event rewrites what the kernel tells of a link unasked. Making an interface
+// takes several changes of the TUN; what says nothing new is left out.
+func (p *Patcher) event(m *Message, index int32) ([]byte, bool) {
+	if m.Type == rtlink.DelLink {
+		link := p.View.Gone(index)
+		if link == nil {
+			return nil, false
+		}
+		if !p.View.Told(index, nil) {
+			return nil, true
+		}
+		return relink(m, link)
+	}
+	link := p.View.Event(index)
+	if link == nil {
+		if link = ending(m.Payload(), p.View.Gone(index)); link == nil {
+			return nil, false
+		}
+	}
+	body := m.Payload()
+	news := p.View.Told(index, link)
+	special := false
+	for a := range attrs(body, rtlink.HeaderLen) {
+		if a.Type == rtlink.AttrEvent {
+			if a.Uint32() == rtlink.EventFeatures {
+				return nil, true // the service tells of its own
+			}
+			special = true
+		}
+	}
+	if !news && !special {
+		return nil, true
+	}
+	return relink(m, link)
+}
+
+// ending is what to say of a link whose TUN is still there when the service
+// has given it up: what it was last, in the state that the kernel tells.
+func ending(body, last []byte) []byte {
+	l, err := rtlink.Decode(last)
+	if err != nil {
+		return nil
+	}
+	k, err := rtlink.Decode(body)
+	if err != nil {
+		return nil
+	}
+	const state = rtlink.FlagUp | rtlink.FlagRunning | rtlink.FlagLowerUp
+	l.Flags = l.Flags&^state | k.Flags&state
+	l.Operstate, l.Carrier, l.Name = k.Operstate, k.Carrier, k.Name
+	var e nl.Encoder
+	l.Append(&e)
+	return e.Bytes()
 }
 
 // candidate reports whether a link may be the service's: it is a TUN, or of
@@ -270,7 +329,7 @@ func (p *Patcher) ethtool(m *Message, d *Dump) ([]byte, bool) {
 			return nil, false
 		}
 		return items(m, d.take(index)), true
-	case m.PID == 0 && m.Flags&netlink.Multi == 0 && p.View.Link(index) != nil:
+	case m.PID == 0 && m.Flags&netlink.Multi == 0 && p.View.Event(index) != nil:
 		return nil, true // what the kernel tells of the TUN below; the service tells itself
 	}
 	return nil, false
