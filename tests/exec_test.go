@@ -162,9 +162,9 @@ c['rx_coalesce_usecs'] = 7
 e.set_coalesce('ib0', c)
 assert e.get_coalesce('ib0')['rx_coalesce_usecs'] == 7
 f = e.get_features('ib0')
-f.features['rx-lro'].value = True
+f.features['rx-lro'].enable = True
 e.set_features('ib0', f)
-assert e.get_features('ib0').features['rx-lro'].value
+assert e.get_features('ib0').features['rx-lro'].enable
 assert e.get_link_mode('ib0').speed == 100000
 n = NDB()
 assert n.interfaces['ib0.8002']['kind'] == 'ipoib'

@@ -11,6 +11,7 @@ import (
 
 	"ipoib/compat/redirect/wire"
 	"ipoib/nl"
+	"ipoib/nl/ethnl"
 	"ipoib/nl/ipoibnl"
 	"ipoib/nl/rtlink"
 )
@@ -174,9 +175,11 @@ func (s *sender) forwardGeneric(m *wire.Message, layout *wire.Layout) [][]byte {
 	if err != nil {
 		return [][]byte{wire.Ack(m.Raw, s.port, int(syscall.ENOENT), s.options().CapAck)}
 	}
-	raw := slices.Clone(m.Raw)
+	var raw []byte
 	if layout != nil {
 		raw = m.WithBody(w.ToService().Request(m.Payload()))
+	} else {
+		raw = slices.Clone(wire.LimitGroups(m, len(ethnl.GlobalStrings(ethnl.SetStatsStd))))
 	}
 	wire.SetType(raw, f.ID)
 	out := s.forward(nl.ProtoGeneric, raw, m.Raw)

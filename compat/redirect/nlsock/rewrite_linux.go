@@ -16,11 +16,15 @@ type patchState struct {
 	s *Socket
 	// told is a digest of what was told last of a link.
 	told map[int32]uint64
+	// ahead is when an event of the kernel was answered with a state that the
+	// service had not told of: its own events before that one are old news.
+	ahead map[int32]time.Time
 }
 
 func (p *patchState) init(s *Socket) {
 	p.s = s
 	p.told = make(map[int32]uint64)
+	p.ahead = make(map[int32]time.Time)
 	p.Patcher = wire.Patcher{Protocol: s.proto, View: view{s}, Dumps: make(map[uint32]*wire.Dump)}
 }
 
@@ -52,11 +56,32 @@ func (p *patchState) wanted(d *datagram) bool {
 			}
 		case p.told[index] == deleted && p.s.world.Link(index) == nil:
 			// The kernel told of its end already.
+		case p.stale(index, m.Payload()):
 		case p.tell(index, m.Payload()):
+			p.s.world.Remember(index, m.Payload())
 			return true
 		}
 	}
 	return false
+}
+
+// aheadTime bounds how long the service's events may be behind its state.
+const aheadTime = 300 * time.Millisecond
+
+// stale reports whether an event of the service is about a state that has been
+// told of, or that has passed meanwhile.
+func (p *patchState) stale(index int32, link []byte) bool {
+	at, ok := p.ahead[index]
+	sum := digest(link)
+	if !ok || time.Since(at) > aheadTime || p.told[index] == sum {
+		delete(p.ahead, index)
+		return false
+	}
+	if l, err := rtlink.Decode(link); err != nil || l.Event != nil {
+		return false
+	}
+	live := p.s.world.Link(index)
+	return live == nil || digest(live) != sum
 }
 
 // tell notes what the program is told of a link, and reports whether that is
@@ -125,7 +150,14 @@ func (v view) Event(index int32) []byte {
 }
 
 // Told implements wire.View.
-func (v view) Told(index int32, link []byte) bool { return v.s.patch.tell(index, link) }
+func (v view) Told(index int32, link []byte) bool {
+	p := &v.s.patch
+	news := p.tell(index, link)
+	if news && link != nil {
+		p.ahead[index] = time.Now()
+	}
+	return news
+}
 
 // newLinkWait bounds the time between the appearance of a TUN and that of the
 // interface on it.

@@ -7,10 +7,6 @@ import (
 	"strings"
 )
 
-// cgroupRoots are where the hierarchies are mounted: the second version alone,
-// or beside the first.
-var cgroupRoots = []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
-
 // Freezing reports whether a cgroup of the thread is to be frozen. A thread
 // whose system call waits for an answer does not freeze before it has one.
 func Freezing(tid int) bool {
@@ -25,10 +21,8 @@ func Freezing(tid int) bool {
 		}
 		switch {
 		case f[0] == "0" && f[1] == "":
-			for _, root := range cgroupRoots {
-				if frozen(root, f[2]) {
-					return true
-				}
+			if root := cgroup2(); root != "" && frozen(root, f[2]) {
+				return true
 			}
 		case f[1] == "freezer":
 			state, err := readAll(filepath.Join("/sys/fs/cgroup/freezer", f[2], "freezer.state"), make([]byte, 64))

@@ -78,12 +78,11 @@ func (w *World) Gone(index int32) []byte {
 	return w.last[index]
 }
 
-// Forget drops what was said of a link that is gone.
-func (w *World) Forget(index int32) {
+// Remember notes what the service said of a link, for Gone.
+func (w *World) Remember(index int32, body []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.last, index)
-	delete(w.others, index)
+	w.last[index] = body
 }
 
 // Other reports whether a link is known not to be the service's, and notes

@@ -177,3 +177,40 @@ func Features(m *Message) bool { return isFeatures(m.Payload(), true) }
 
 // WithBody returns a message with another body.
 func (m *Message) WithBody(body []byte) []byte { return Append(nil, m.Header, body) }
+
+// LimitGroups returns a request for statistics whose set of groups names the
+// first n groups at most; any other request is returned as it is. The kernel
+// may know more groups than the service.
+func LimitGroups(m *Message, n int) []byte {
+	p := m.Payload()
+	if len(p) < genlHeaderLen || p[0] != ethnl.CmdStatsGet {
+		return m.Raw
+	}
+	// The first n bits are the same.
+	l := &Layout{to: make([]string, n), bit: make([]int, n)}
+	for i := range l.bit {
+		l.bit[i] = i
+	}
+	e := nl.NewEncoder(slices.Clone(p[:genlHeaderLen]))
+	for a := range attrs(p, genlHeaderLen) {
+		if a.Type == ethnl.StatsGroups && compact(a) {
+			e.Nest(a.Type, func() { l.bitset(e, a) })
+			continue
+		}
+		putAttr(e, a)
+	}
+	if e.Err() != nil {
+		return m.Raw
+	}
+	return m.WithBody(e.Bytes())
+}
+
+// compact reports whether a set is in the compact encoding.
+func compact(set nl.Attr) bool {
+	for a := range set.Children() {
+		if a.Type == ethnl.BitsetValue {
+			return true
+		}
+	}
+	return false
+}

@@ -194,14 +194,16 @@ func (p *Patcher) event(m *Message, index int32) ([]byte, bool) {
 	}
 	link := p.View.Event(index)
 	if link == nil {
-		if link = ending(m.Payload(), p.View.Gone(index)); link == nil {
+		last := p.View.Gone(index)
+		if last == nil {
 			return nil, false
 		}
+		if link = ending(m.Payload(), last); link == nil {
+			return nil, true
+		}
 	}
-	body := m.Payload()
-	news := p.View.Told(index, link)
 	special := false
-	for a := range attrs(body, rtlink.HeaderLen) {
+	for a := range attrs(m.Payload(), rtlink.HeaderLen) {
 		if a.Type == rtlink.AttrEvent {
 			if a.Uint32() == rtlink.EventFeatures {
 				return nil, true // the service tells of its own
@@ -209,14 +211,14 @@ func (p *Patcher) event(m *Message, index int32) ([]byte, bool) {
 			special = true
 		}
 	}
-	if !news && !special {
+	if !p.View.Told(index, link) && !special {
 		return nil, true
 	}
 	return relink(m, link)
 }
 
 // ending is what to say of a link whose TUN is still there when the service
-// has given it up: what it was last, in the state that the kernel tells.
+// has given it up: what it was last, down. It is nil until the TUN is.
 func ending(body, last []byte) []byte {
 	l, err := rtlink.Decode(last)
 	if err != nil {
@@ -224,6 +226,9 @@ func ending(body, last []byte) []byte {
 	}
 	k, err := rtlink.Decode(body)
 	if err != nil {
+		return nil
+	}
+	if k.Flags&rtlink.FlagUp != 0 {
 		return nil
 	}
 	const state = rtlink.FlagUp | rtlink.FlagRunning | rtlink.FlagLowerUp
