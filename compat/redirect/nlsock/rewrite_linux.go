@@ -155,6 +155,7 @@ func (v view) Told(index int32, link []byte) bool {
 	news := p.tell(index, link)
 	if news && link != nil {
 		p.ahead[index] = time.Now()
+		v.s.world.Remember(index, link)
 	}
 	return news
 }
