@@ -113,7 +113,7 @@ func mixedHelper(args []string) error {
 				return fmt.Errorf("answer %d, not %d", m.Sequence, next)
 			}
 			if got := unix.Errno(-int32(ne.Uint32(m.body))); got != want {
-				return fmt.Errorf("answer %d: %v", next, got)
+				return fmt.Errorf("answer %d: %w", next, got)
 			}
 			next++
 		}

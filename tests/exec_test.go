@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -329,7 +330,7 @@ func TestExecPrivilege(t *testing.T) {
 		"ethtool -C ib0 rx-usecs 99", "ethtool -K ib0 lro on",
 		"ip neigh add 10.77.0.99 lladdr 80:00:00:48:fe:80:00:00:00:00:00:00:02:69:62:00:00:00:00:77 dev ib0",
 	} {
-		if out := l.xfails(1, append(drop[:len(drop):len(drop)], strings.Fields(args)...)...); !strings.Contains(out, "Operation not permitted") {
+		if out := l.xfails(1, append(slices.Clip(drop), strings.Fields(args)...)...); !strings.Contains(out, "Operation not permitted") {
 			t.Errorf("%s: %s", args, out)
 		}
 	}
@@ -346,13 +347,13 @@ func TestExecPrivilege(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	t.Cleanup(func() { _ = os.Remove(bin) })
-	l.x(1, append(drop[:len(drop):len(drop)], "env", helperEnv+"=mixed", bin, "unprivileged")...)
+	l.x(1, append(slices.Clip(drop), "env", helperEnv+"=mixed", bin, "unprivileged")...)
 	// Reading is for all.
-	if out := l.x(1, append(drop[:len(drop):len(drop)], "ip", "-d", "link", "show", "ib0")...); !strings.Contains(out, "ipoib pkey") {
+	if out := l.x(1, append(slices.Clip(drop), "ip", "-d", "link", "show", "ib0")...); !strings.Contains(out, "ipoib pkey") {
 		t.Errorf("unprivileged show:\n%s", out)
 	}
 	// So it is without any privilege from the beginning.
-	out := l.on(1, append(drop[:len(drop):len(drop)], redirected("ip", "-d", "link", "show", "ib0")...)...)
+	out := l.on(1, append(slices.Clip(drop), redirected("ip", "-d", "link", "show", "ib0")...)...)
 	if !strings.Contains(out, "ipoib pkey") {
 		t.Errorf("unprivileged exec:\n%s", out)
 	}

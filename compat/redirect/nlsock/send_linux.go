@@ -25,10 +25,9 @@ type sender struct {
 	tr *trap.Trap
 	fd int // a duplicate
 	// opts are read when they are needed.
-	opts    *upstream.Options
-	port    uint32
-	nstgid  int
-	request int // number of messages answered by the service
+	opts   *upstream.Options
+	port   uint32
+	nstgid int
 }
 
 // Send answers a sending call.

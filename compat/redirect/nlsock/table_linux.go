@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -70,10 +71,8 @@ const maxPlaces = 4
 func (s *Socket) seen(p place) {
 	s.placesMu.Lock()
 	defer s.placesMu.Unlock()
-	for _, q := range s.places {
-		if q == p {
-			return
-		}
+	if slices.Contains(s.places, p) {
+		return
 	}
 	s.places = append([]place{p}, s.places...)
 	s.places = s.places[:min(len(s.places), maxPlaces)]

@@ -2,6 +2,7 @@ package tracee
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"runtime"
 	"strings"
@@ -61,14 +62,14 @@ func TestMemory(t *testing.T) {
 		t.Errorf("Scatter: %q, %d, %v", dst, n, err)
 	}
 	for _, addr := range []uint64{0, 1, ^uint64(0), 1 << 63} {
-		if err := th.Read(addr, dst); err != unix.EFAULT {
+		if err := th.Read(addr, dst); !errors.Is(err, unix.EFAULT) {
 			t.Errorf("Read(%#x): %v", addr, err)
 		}
-		if err := th.Write(addr, dst); err != unix.EFAULT {
+		if err := th.Write(addr, dst); !errors.Is(err, unix.EFAULT) {
 			t.Errorf("Write(%#x): %v", addr, err)
 		}
 	}
-	if _, err := th.ReadIovecs(addressOf(src), maxIov+1); err != unix.EMSGSIZE {
+	if _, err := th.ReadIovecs(addressOf(src), maxIov+1); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("ReadIovecs: %v", err)
 	}
 	if n := Total([]Iovec{{0, 1 << 40}, {0, ^uint64(0)}}); n != maxTransfer {
@@ -134,7 +135,7 @@ func TestDescriptors(t *testing.T) {
 	if _, err := th.Dup(99999); err == nil || !strings.Contains(err.Error(), "bad file descriptor") {
 		t.Errorf("Dup(99999): %v", err)
 	}
-	if _, err := Open(unix.Gettid(), func() bool { return false }); err != ErrGone {
+	if _, err := Open(unix.Gettid(), func() bool { return false }); !errors.Is(err, ErrGone) {
 		t.Errorf("Open of a thread that is gone: %v", err)
 	}
 }
