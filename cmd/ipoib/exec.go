@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
+	"ipoib/cmd/ipoib/internal/service"
 	"ipoib/compat/redirect"
 )
 
@@ -52,13 +54,13 @@ func execCommand() *cli.Command {
 			if c.IsSet("run-dir") {
 				environ = append(environ, "IPOIB_RUN_DIR="+c.String("run-dir"))
 			}
-			return runRedirected(args, environ, socketOf(c))
+			return runRedirected(args, environ, c.String("run-dir"))
 		},
 	}
 }
 
 // runRedirected becomes the program.
-func runRedirected(args, environ []string, socket string) error {
+func runRedirected(args, environ []string, runDir string) error {
 	path, err := exec.LookPath(args[0])
 	switch {
 	case errors.Is(err, exec.ErrDot), err == nil:
@@ -72,7 +74,14 @@ func runRedirected(args, environ []string, socket string) error {
 		return cli.Exit("ipoib exec: "+err.Error(), exitExec)
 	}
 	err = redirect.Exec(redirect.Command{
-		Path: path, Args: args, Env: environ, Socket: socket, Supervisor: []string{self, superviseCommand},
+		Path: path, Args: args, Env: environ, Supervisor: []string{self, superviseCommand},
+		Socket: filepath.Join(runDir, service.SocketName),
+		Prepare: func() error {
+			if err := showFaces(runDir); err != nil {
+				fmt.Fprintf(os.Stderr, "ipoib exec: the files under /sys are the kernel's: %v\n", err)
+			}
+			return nil
+		},
 	})
 	code := exitExec
 	if _, ok := errors.AsType[*os.PathError](err); ok {

@@ -130,7 +130,7 @@ func (t *Table) Create(tr *trap.Trap) error {
 	if st, err := tracee.ReadStatus(tr.TID); err == nil && st.TGID != tr.TID {
 		s.seen(place{st.TGID, n})
 	}
-	time.AfterFunc(settle, s.follow)
+	time.AfterFunc(settle, func() { t.guard("follow", s.follow) })
 	return nil
 }
 
@@ -235,7 +235,9 @@ func (t *Table) Dup(tr *trap.Trap, low int, cloexec bool) error {
 }
 
 // Reap forgets sockets that are closed, and worlds that nobody uses.
-func (t *Table) Reap() {
+func (t *Table) Reap() { t.guard("reap", t.reap) }
+
+func (t *Table) reap() {
 	t.mu.Lock()
 	list := make([]*Socket, 0, len(t.sockets))
 	for _, s := range t.sockets {

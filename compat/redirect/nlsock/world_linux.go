@@ -164,7 +164,9 @@ func (w *world) subscribe(proto int) {
 	if w.stop[proto] != nil {
 		return
 	}
-	stop, ended, err := w.Subscribe(proto, func(b []byte) { w.event(proto, b) })
+	stop, ended, err := w.Subscribe(proto, func(b []byte) {
+		w.table.guard("event", func() { w.event(proto, b) })
+	})
 	if err != nil {
 		return // tried again with the next call of the program
 	}
