@@ -47,6 +47,7 @@ type place struct{ tid, fd int }
 type Socket struct {
 	table  *Table
 	cookie uint64
+	ino    uint64
 	proto  int
 	world  *world
 
@@ -84,6 +85,9 @@ func (s *Socket) reach() (int, error) {
 	places := append([]place(nil), s.places...)
 	s.placesMu.Unlock()
 	for _, p := range places {
+		if !s.at(p) {
+			continue
+		}
 		fd, err := tracee.DupOf(p.tid, p.fd)
 		if err != nil {
 			continue
@@ -94,6 +98,28 @@ func (s *Socket) reach() (int, error) {
 		_ = unix.Close(fd)
 	}
 	return -1, os.ErrClosed
+}
+
+// at reports whether the socket is at a place, without a duplicate of what is
+// there: that may be another socket, which its program is about to close.
+func (s *Socket) at(p place) bool {
+	return s.ino != 0 && tracee.SocketInode(p.tid, p.fd) == s.ino
+}
+
+// alive reports whether the socket is where it was seen.
+func (s *Socket) alive() bool {
+	s.placesMu.Lock()
+	defer s.placesMu.Unlock()
+	return slices.ContainsFunc(s.places, s.at)
+}
+
+// inode is the number of a socket's inode, 0 if it cannot be told.
+func inode(fd int) uint64 {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0
+	}
+	return st.Ino
 }
 
 func cookie(fd int) (uint64, error) {
@@ -131,7 +157,7 @@ func (t *Table) Create(tr *trap.Trap) error {
 		s.seen(place{st.TGID, n})
 	}
 	time.AfterFunc(settle, func() { t.guard("follow", s.follow) })
-	return nil
+	return tr.Return(n)
 }
 
 // settle is the time after which a socket that only waits for events is found
@@ -165,7 +191,7 @@ func (t *Table) register(fd, proto int, w *world) (*Socket, error) {
 	if s := t.sockets[c]; s != nil {
 		return s, nil
 	}
-	s := &Socket{table: t, cookie: c, proto: proto, world: w}
+	s := &Socket{table: t, cookie: c, ino: inode(fd), proto: proto, world: w}
 	s.patch.init(s)
 	t.sockets[c] = s
 	w.sockets++
@@ -231,7 +257,7 @@ func (t *Table) Dup(tr *trap.Trap, low int, cloexec bool) error {
 		return tr.Continue()
 	}
 	s.seen(place{tr.TID, n})
-	return nil
+	return tr.Return(n)
 }
 
 // Reap forgets sockets that are closed, and worlds that nobody uses.
@@ -245,9 +271,7 @@ func (t *Table) reap() {
 	}
 	t.mu.Unlock()
 	for _, s := range list {
-		fd, err := s.reach()
-		if err == nil {
-			_ = unix.Close(fd)
+		if s.alive() {
 			continue
 		}
 		t.mu.Lock()

@@ -143,12 +143,11 @@ func (l *Listener) send(r notifResp) error {
 }
 
 // Install puts a descriptor of the supervisor at number at in the calling
-// process and answers the call with that number. EBADF says that the
-// process's limit of open files is not above it.
+// process, whose call waits on: the supervisor can close its own before it
+// answers. EBADF says that the process's limit of open files is not above it.
 func (l *Listener) Install(id uint64, fd, at int, cloexec bool) error {
 	a := notifAddFD{
-		id: id, flags: unix.SECCOMP_ADDFD_FLAG_SETFD | unix.SECCOMP_ADDFD_FLAG_SEND,
-		srcFD: uint32(fd), newFD: uint32(at),
+		id: id, flags: unix.SECCOMP_ADDFD_FLAG_SETFD, srcFD: uint32(fd), newFD: uint32(at),
 	}
 	if cloexec {
 		a.newFlags = unix.O_CLOEXEC

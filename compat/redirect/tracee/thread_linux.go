@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -158,4 +159,22 @@ func readAll(path string, buf []byte) ([]byte, error) {
 		n += m
 	}
 	return nil, fmt.Errorf("%s: %w", path, io.ErrShortBuffer)
+}
+
+// SocketInode returns the inode of the socket that a descriptor of some thread
+// is, 0 when it is none.
+func SocketInode(tid, fd int) uint64 {
+	link, err := os.Readlink(proc(tid) + "fd/" + strconv.Itoa(fd))
+	if err != nil {
+		return 0
+	}
+	text, ok := strings.CutPrefix(link, "socket:[")
+	if !ok {
+		return 0
+	}
+	ino, err := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return ino
 }

@@ -64,16 +64,8 @@ func (t *Trap) Continue() error {
 	return t.l.Continue(t.ID)
 }
 
-// Install puts descriptor fd at number at in the program and answers with
-// that number. On an error the call still waits.
-func (t *Trap) Install(fd, at int, cloexec bool) error {
-	if t.answered {
-		return nil
-	}
-	err := t.l.Install(t.ID, fd, at, cloexec)
-	t.answered = err == nil
-	return err
-}
+// Install puts descriptor fd at number at in the program. The call waits on.
+func (t *Trap) Install(fd, at int, cloexec bool) error { return t.l.Install(t.ID, fd, at, cloexec) }
 
 // FD is argument n as a descriptor.
 func (t *Trap) FD(n int) int { return int(int32(t.Args[n])) }
