@@ -16,6 +16,11 @@ need radvd radvd
 need opensm opensm
 need saquery infiniband-diags
 need unshare util-linux
+need setpriv util-linux
+need busybox busybox
+need nl-link-list libnl-utils
+need ps procps
+/usr/bin/python3 -c 'import pyroute2' 2>/dev/null || missing="$missing python3-pyroute2"
 [ -z "$missing" ] && exit 0
 echo "installing Debian packages:$missing"
 if [ "$(id -u)" != 0 ]; then
