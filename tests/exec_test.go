@@ -281,6 +281,29 @@ func procState(pid int) string {
 	return f[0]
 }
 
+// The service itself may be started under exec, and is not redirected to
+// itself.
+func TestExecService(t *testing.T) {
+	l := newLab(t)
+	l.kill()
+	self, err := exec.LookPath("ipoib")
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := l.args
+	l.serve = exec.Command(self, append([]string{"exec", "--", self}, args...)...)
+	l.serve.Env = append(os.Environ(), "IPOIB_RUN_DIR="+l.runDir)
+	l.serve.Stdout, l.serve.Stderr = l.log, l.log
+	if err := l.serve.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("the service answers", func() bool { return l.try("ipoib", "fabric", "manager") == nil })
+	l.up(1)
+	l.x(1, "ip", "link", "add", "link", "ib0", "name", "ib0.8001", "type", "ipoib", "pkey", "0x8001")
+	l.x(1, "ip", "link", "set", "ib0.8001", "up")
+	l.waitCarrier(1, "ib0.8001")
+}
+
 // Without a service everything is the kernel's; with one that starts later new
 // sockets reach it, and one that ends is survived.
 func TestExecWithoutService(t *testing.T) {
@@ -356,6 +379,11 @@ func TestExecPrivilege(t *testing.T) {
 	out := l.on(1, append(slices.Clip(drop), redirected("ip", "-d", "link", "show", "ib0")...)...)
 	if !strings.Contains(out, "ipoib pkey") {
 		t.Errorf("unprivileged exec:\n%s", out)
+	}
+	// Root of a user namespace with a network namespace of its own may not put
+	// interfaces into others'.
+	if out := l.xfails(1, "unshare", "-U", "-r", "-n", "ip", "link", "set", "lo", "netns", "1"); !strings.Contains(out, "not permitted") && !strings.Contains(out, "Invalid argument") {
+		t.Errorf("a move by root of a user namespace: %s", out)
 	}
 	// Root of another user namespace is nobody here.
 	if out := l.xfails(1, "unshare", "-U", "-r", "ip", "link", "del", "ib0.8001"); !strings.Contains(out, "Operation not permitted") {

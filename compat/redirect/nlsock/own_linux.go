@@ -100,6 +100,10 @@ func (s *sender) forwardLink(m *wire.Message) [][]byte {
 		}
 		if fd >= 0 {
 			defer closeFD(fd)
+			if !s.tr.Thread.NetAdmin(fd) {
+				// The service would judge the supervisor.
+				return [][]byte{wire.Ack(m.Raw, s.port, int(syscall.EPERM), s.options().CapAck)}
+			}
 			native.PutUint16(raw[typeAt:], rtlink.AttrNetNSFD)
 			native.PutUint32(raw[valueAt:], uint32(fd))
 		} else if typ == rtlink.AttrNetNSFD {

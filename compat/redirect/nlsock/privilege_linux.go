@@ -6,9 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutPrivilege runs fn on a thread without effective capabilities, so that
-// the supervisor cannot do for a program what that may not do itself.
-func withoutPrivilege(fn func() error) error {
+// withPrivilege runs fn on a thread that has no effective capabilities but
+// those of a set, so that the supervisor does nothing for a program that it may
+// not do itself.
+func withPrivilege(set uint64, fn func() error) error {
 	runtime.LockOSThread()
 	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var have [2]unix.CapUserData
@@ -16,9 +17,10 @@ func withoutPrivilege(fn func() error) error {
 		runtime.UnlockOSThread()
 		return err
 	}
-	none := have
-	none[0].Effective, none[1].Effective = 0, 0
-	if err := unix.Capset(&hdr, &none[0]); err != nil {
+	less := have
+	less[0].Effective &= uint32(set)
+	less[1].Effective &= uint32(set >> 32)
+	if err := unix.Capset(&hdr, &less[0]); err != nil {
 		runtime.UnlockOSThread()
 		return err
 	}

@@ -195,14 +195,23 @@ func (s *Socket) event(b []byte) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.stash) > maxAhead {
+		// The program does not read: the kernel's queue is to overflow.
+		s.add(fd, 0, d)
+		return
+	}
 	// What the kernel has told of the same change comes first, so that it is
 	// known.
 	s.drain(fd, 0)
-	if s.patch.wanted(&d) && len(s.stash) < maxStash {
+	if s.patch.wanted(&d) {
 		s.stash = append(s.stash, d)
 	}
 	s.show(fd, 0)
 }
+
+// maxAhead bounds what is taken from the kernel's queue before the program
+// asks, in datagrams.
+const maxAhead = 256
 
 // follow begins to follow the service's events if the socket has joined their
 // group.

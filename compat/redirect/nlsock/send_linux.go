@@ -217,13 +217,7 @@ func (s *sender) prepare() {
 
 // relay sends a message to the kernel for the program.
 func (s *sender) relay(raw []byte) {
-	send := func() error { return sendKernel(s.fd, raw) }
-	var err error
-	if s.options().Privileged {
-		err = send()
-	} else {
-		err = withoutPrivilege(send)
-	}
+	err := withPrivilege(s.tr.Thread.Capabilities(), func() error { return sendKernel(s.fd, raw) })
 	if errno, ok := errors.AsType[unix.Errno](err); ok && len(raw) >= nl.HeaderLen {
 		s.s.mu.Lock()
 		defer s.s.mu.Unlock()

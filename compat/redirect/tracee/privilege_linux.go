@@ -35,6 +35,31 @@ func (t *Thread) NetAdmin(netns int) bool {
 	return false
 }
 
+// Capabilities is the set of effective capabilities of the thread, as far as
+// they are over what the supervisor's are: none in another user namespace.
+func (t *Thread) Capabilities() uint64 {
+	st, err := ReadStatus(t.TID)
+	if err != nil {
+		return 0
+	}
+	var theirs, ours unix.Stat_t
+	if unix.Stat(proc(t.TID)+"ns/user", &theirs) != nil || unix.Stat("/proc/self/ns/user", &ours) != nil {
+		return 0
+	}
+	if theirs.Dev != ours.Dev || theirs.Ino != ours.Ino {
+		return 0
+	}
+	return st.Effective
+}
+
+// SameExecutable reports whether the thread runs the same program as this
+// process.
+func (t *Thread) SameExecutable() bool {
+	var theirs, ours unix.Stat_t
+	return unix.Stat(proc(t.TID)+"exe", &theirs) == nil && unix.Stat("/proc/self/exe", &ours) == nil &&
+		theirs.Dev == ours.Dev && theirs.Ino == ours.Ino
+}
+
 // SameNetNS reports whether two nsfs files are the same namespace.
 func SameNetNS(a, b *os.File) bool {
 	x, errX := a.Stat()
