@@ -17,6 +17,7 @@ need opensm opensm
 need saquery infiniband-diags
 need unshare util-linux
 need setpriv util-linux
+need strace strace
 need busybox busybox
 need nl-link-list libnl-utils
 need ps procps

@@ -227,6 +227,18 @@ func TestExecProcess(t *testing.T) {
 			t.Errorf("exec %q: exit code %d, not %d", args, code, want)
 		}
 	}
+	// With few descriptors the range is below; a program that lowers its limit
+	// later gets sockets of the kernel.
+	if out := l.on(1, "sh", "-c", "ulimit -n 200; ipoib exec -- ip -d link show ib0"); !strings.Contains(out, "ipoib pkey") {
+		t.Errorf("with 200 descriptors:\n%s", out)
+	}
+	if out := l.x(1, "sh", "-c", "ulimit -n 100; ip -d link show ib0"); !strings.Contains(out, "tun") {
+		t.Errorf("with a limit lowered to 100 descriptors:\n%s", out)
+	}
+	// Under a tracer.
+	if out := l.x(1, "strace", "-f", "-o", "/dev/null", "ip", "-d", "link", "show", "ib0"); !strings.Contains(out, "ipoib pkey") {
+		t.Errorf("under strace:\n%s", out)
+	}
 	// Nested use runs plainly.
 	if out := l.x(1, "ipoib", "exec", "--", "ipoib", "exec", "--", "ip", "-d", "link", "show", "ib0"); !strings.Contains(out, "ipoib pkey") {
 		t.Errorf("nested:\n%s", out)

@@ -2,7 +2,10 @@ package nlsock
 
 import (
 	"hash/maphash"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ipoib/compat/redirect/wire"
 	"ipoib/nl"
@@ -31,7 +34,7 @@ func (p *patchState) init(s *Socket) {
 // rewrite makes a datagram of the kernel what the program is to see; false
 // when nothing is left of it.
 func (p *patchState) rewrite(d *datagram) bool {
-	if d.err != 0 {
+	if d.err != 0 || fromElsewhere(d.control) {
 		return true
 	}
 	if p.Ethtool == 0 && p.Protocol == nl.ProtoGeneric {
@@ -39,6 +42,19 @@ func (p *patchState) rewrite(d *datagram) bool {
 	}
 	d.data, d.rewritten = p.Datagram(d.data)
 	return len(d.data) > 0 || !d.rewritten
+}
+
+// fromElsewhere reports whether the control messages of a datagram name the
+// network namespace that it is from: another one than the socket's
+// (NETLINK_LISTEN_ALL_NSID).
+func fromElsewhere(control []byte) bool {
+	if len(control) == 0 {
+		return false
+	}
+	ms, err := unix.ParseSocketControlMessage(control)
+	return err == nil && slices.ContainsFunc(ms, func(m unix.SocketControlMessage) bool {
+		return m.Header.Level == unix.SOL_NETLINK && m.Header.Type == unix.NETLINK_LISTEN_ALL_NSID
+	})
 }
 
 // wanted reports whether a datagram of the service is to be delivered: events

@@ -154,6 +154,8 @@ func (p *Patcher) route(m *Message, d *Dump) ([]byte, bool) {
 		}
 		index := int32(native.Uint32(body[4:]))
 		switch {
+		case elsewhere(body):
+			return nil, false
 		case d != nil && multi:
 			if !d.Ours[index] {
 				return nil, false

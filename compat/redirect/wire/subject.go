@@ -75,13 +75,13 @@ func RouteSubject(m *Message) (s Subject) {
 	}
 	switch m.Type {
 	case rtlink.NewLink, rtlink.DelLink, rtlink.SetLink, rtlink.NewLinkProp, rtlink.DelLinkProp:
-		if len(p) >= rtlink.HeaderLen && p[0] != bridge {
+		if len(p) >= rtlink.HeaderLen && p[0] != bridge && !elsewhere(p) {
 			s.Class = LinkChange
 			linkSubject(&s, p)
 			s.Create = m.Type == rtlink.NewLink && m.Flags&netlink.Create != 0
 		}
 	case rtlink.GetLink:
-		if m.Flags&netlink.Dump != 0 && p[0] != inet6 && p[0] != bridge {
+		if m.Flags&netlink.Dump != 0 && p[0] != inet6 && p[0] != bridge && !elsewhere(p) {
 			s.Class = LinkDump
 		}
 	case NewNeigh, DelNeigh, GetNeigh:
@@ -107,6 +107,17 @@ func RouteSubject(m *Message) (s Subject) {
 		}
 	}
 	return s
+}
+
+// elsewhere reports whether a message about a link is about another network
+// namespace than the socket's (IFLA_TARGET_NETNSID).
+func elsewhere(p []byte) bool {
+	for a := range attrs(p, rtlink.HeaderLen) {
+		if a.Type == rtlink.AttrTargetNetNSID {
+			return true
+		}
+	}
+	return false
 }
 
 func linkSubject(s *Subject, p []byte) {

@@ -366,3 +366,21 @@ func TestAck(t *testing.T) {
 		t.Errorf("quote %q", m.Payload()[4:])
 	}
 }
+
+// What is about another network namespace has the same numbers for other
+// links.
+func TestElsewhere(t *testing.T) {
+	p := newPatcher(nl.ProtoRoute)
+	raw := body(tunLink(5))
+	raw = appendAttr(raw, rtlink.AttrTargetNetNSID, []byte{1, 0, 0, 0})
+	in := Append(nil, netlink.Header{Type: rtlink.NewLink, Sequence: 1, PID: 2}, raw)
+	if _, changed := p.Datagram(in); changed {
+		t.Error("a link of another namespace was rewritten")
+	}
+	for _, typ := range []netlink.HeaderType{rtlink.GetLink, rtlink.SetLink} {
+		m := Split(Append(nil, netlink.Header{Type: typ, Flags: netlink.Request | netlink.Dump}, raw))[0]
+		if s := RouteSubject(&m); s.Class != Other {
+			t.Errorf("request %d: %+v", typ, s)
+		}
+	}
+}
