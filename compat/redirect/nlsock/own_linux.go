@@ -1,6 +1,7 @@
 package nlsock
 
 import (
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -61,8 +62,29 @@ func (s *sender) dump(m *wire.Message, d *wire.Dump) {
 // top of its own. A TUN would.
 var stacked = []string{"vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"}
 
-// kernelDriver is there when the kernel has IPoIB interfaces of its own.
-const kernelDriver = "/sys/module/ib_ipoib"
+// infiniband reports whether a link of the kernel's is of InfiniBand's type: an
+// IPoIB interface that is not the service's.
+func infiniband(w *world, index int32) bool {
+	found := false
+	_ = w.Inside(func() error {
+		link, err := net.InterfaceByIndex(int(index))
+		if err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer closeFD(fd)
+		ifr, err := unix.NewIfreq(link.Name)
+		if err == nil {
+			err = unix.IoctlIfreq(fd, unix.SIOCGIFHWADDR, ifr)
+		}
+		found = err == nil && ifr.Uint16() == rtlink.TypeInfiniBand
+		return err
+	})
+	return found
+}
 
 // ownLink reports whether a change of a link is for the service.
 func (s *sender) ownLink(sub *wire.Subject) bool {
@@ -77,8 +99,7 @@ func (s *sender) ownLink(sub *wire.Subject) bool {
 		if sub.Parent == 0 || w.Resolve(sub.Parent, "") != 0 {
 			return w.Running()
 		}
-		_, err := os.Stat(kernelDriver)
-		return err != nil && w.Running()
+		return !infiniband(w, sub.Parent) && w.Running()
 	case slices.Contains(stacked, sub.Kind):
 		return sub.Parent != 0 && w.Resolve(sub.Parent, "") != 0
 	}
