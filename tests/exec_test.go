@@ -245,6 +245,43 @@ func TestExecProcess(t *testing.T) {
 	}
 }
 
+// An interactive shell has its terminal and its job control.
+func TestExecShell(t *testing.T) {
+	l := newLab(t).up(1)
+	script := filepath.Join(t.TempDir(), "shell.py")
+	if err := os.WriteFile(script, []byte(`
+import os, pty, select, sys, time
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp('ipoib', ['ipoib', 'exec', '--', 'bash', '--norc', '-i'])
+out = b''
+def until(text, patience=15):
+    global out
+    end = time.time() + patience
+    while text not in out:
+        if time.time() > end or not select.select([fd], [], [], patience)[0]:
+            sys.exit('no %r in %r' % (text, out))
+        out += os.read(fd, 4096)
+    out = out.split(text, 1)[1]
+def say(text): os.write(fd, text.encode())
+say("PS1=rea; PS1=${PS1}'dy:'\n"); until(b'ready:')
+say('ip monitor link\n'); time.sleep(0.5); say('\x1a'); until(b'Stopped'); until(b'ready:')
+say('jobs\n'); until(b'ip monitor link'); until(b'ready:')
+say('fg\n'); until(b'ip monitor link'); time.sleep(0.3); say('\x03'); until(b'ready:')
+say('echo status $?\n'); until(b'status 130'); until(b'ready:')
+say('ip -d link show ib0\n'); until(b'ipoib pkey'); until(b'ready:')
+say('exit 5\n')
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := l.command("ipoib", in(1, "timeout", "60", "/usr/bin/python3", script)...)
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 5 {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
 // A signal ends a program that waits for netlink, interrupts a call, and stops
 // and continues the program.
 func TestExecSignals(t *testing.T) {

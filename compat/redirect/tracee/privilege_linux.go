@@ -2,6 +2,7 @@ package tracee
 
 import (
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,10 +56,17 @@ func (t *Thread) Capabilities() uint64 {
 // SameExecutable reports whether the thread runs the same program as this
 // process.
 func (t *Thread) SameExecutable() bool {
-	var theirs, ours unix.Stat_t
-	return unix.Stat(proc(t.TID)+"exe", &theirs) == nil && unix.Stat("/proc/self/exe", &ours) == nil &&
-		theirs.Dev == ours.Dev && theirs.Ino == ours.Ino
+	var theirs unix.Stat_t
+	own := executable()
+	return unix.Stat(proc(t.TID)+"exe", &theirs) == nil && own.Ino != 0 && theirs.Dev == own.Dev && theirs.Ino == own.Ino
 }
+
+// executable is the file of this process's program; its inode is 0 when it
+// cannot be told.
+var executable = sync.OnceValue(func() (st unix.Stat_t) {
+	_ = unix.Stat("/proc/self/exe", &st)
+	return st
+})
 
 // SameNetNS reports whether two nsfs files are the same namespace.
 func SameNetNS(a, b *os.File) bool {
