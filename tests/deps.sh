@@ -18,6 +18,12 @@ need saquery infiniband-diags
 need prometheus-node-exporter prometheus-node-exporter
 need setpriv util-linux
 need unshare util-linux
+need setpriv util-linux
+need strace strace
+need busybox busybox
+need nl-link-list libnl-utils
+need ps procps
+/usr/bin/python3 -c 'import pyroute2' 2>/dev/null || missing="$missing python3-pyroute2"
 [ -z "$missing" ] && exit 0
 echo "installing Debian packages:$missing"
 if [ "$(id -u)" != 0 ]; then

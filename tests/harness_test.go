@@ -22,6 +22,9 @@ import (
 const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(helperEnv); name != "" {
+		runHelper(name) // does not return
+	}
 	if os.Getuid() != 0 || os.Getenv("IPOIB_TEST_ROOT") != "1" {
 		if os.Getenv("CI") != "" {
 			fmt.Fprintln(os.Stderr, "integration tests need root and isolated.sh (make integration)")

@@ -54,8 +54,9 @@ func newApp(e env) *cli.App {
 			&cli.StringFlag{Name: "run-dir", Usage: "directory of the control socket and the state", Value: service.DefaultRunDir, EnvVars: []string{"IPOIB_RUN_DIR"}},
 		},
 		Commands: plain(
-			serveCommand(e), labCommand(e), linkCommand(e), monitorCommand(e), pkeyCommand(e), neighCommand(e),
-			pathCommand(e), mcgCommand(e), statsCommand(e), fabricCommand(e), captureCommand(e), paramCommand(e), logCommand(e), completionCommand(e),
+			serveCommand(e), labCommand(e), execCommand(), linkCommand(e), monitorCommand(e), pkeyCommand(e),
+			neighCommand(e), pathCommand(e), mcgCommand(e), statsCommand(e), fabricCommand(e), captureCommand(e),
+			paramCommand(e), logCommand(e), completionCommand(e),
 		),
 		CommandNotFound: func(c *cli.Context, name string) {},
 		Action: func(c *cli.Context) error {

@@ -10,6 +10,9 @@ import (
 )
 
 func main() {
+	if code, ok := runSupervisor(os.Args); ok {
+		os.Exit(code)
+	}
 	if code, ok := runIP(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); ok {
 		os.Exit(code)
 	}

@@ -1,0 +1,32 @@
+package nlsock
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// withPrivilege runs fn on a thread that has no effective capabilities but
+// those of a set, so that the supervisor does nothing for a program that it may
+// not do itself.
+func withPrivilege(set uint64, fn func() error) error {
+	runtime.LockOSThread()
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var have [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &have[0]); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	less := have
+	less[0].Effective &= uint32(set)
+	less[1].Effective &= uint32(set >> 32)
+	if err := unix.Capset(&hdr, &less[0]); err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	err := fn()
+	if unix.Capset(&hdr, &have[0]) == nil {
+		runtime.UnlockOSThread() // else the thread ends with the goroutine
+	}
+	return err
+}

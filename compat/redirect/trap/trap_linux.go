@@ -1,0 +1,71 @@
+package trap
+
+import (
+	"golang.org/x/sys/unix"
+
+	"ipoib/compat/redirect/notify"
+	"ipoib/compat/redirect/tracee"
+)
+
+// Trap is a system call of a program that waits for its answer. Exactly one
+// of the methods that answer takes effect; answers after the first are ignored.
+type Trap struct {
+	notify.Call
+	// Thread is who calls.
+	Thread *tracee.Thread
+
+	l        *notify.Listener
+	answered bool
+}
+
+// Open opens the thread that made a call.
+func Open(l *notify.Listener, c notify.Call) (*Trap, error) {
+	t, err := tracee.Open(c.TID, func() bool { return l.Valid(c.ID) })
+	if err != nil {
+		return nil, err
+	}
+	return &Trap{Call: c, Thread: t, l: l}, nil
+}
+
+// Close releases the thread.
+func (t *Trap) Close() { t.Thread.Close() }
+
+// Answered reports whether there was an answer.
+func (t *Trap) Answered() bool { return t.answered }
+
+// Valid reports whether the call still waits.
+func (t *Trap) Valid() bool { return t.l.Valid(t.ID) }
+
+// Return answers with a result, Fail with an errno, Continue has the kernel
+// execute the call. The error is notify.ErrGone when nobody waits any more.
+func (t *Trap) Return(value int) error {
+	if t.answered {
+		return nil
+	}
+	t.answered = true
+	return t.l.Return(t.ID, int64(value))
+}
+
+// Fail answers with an errno.
+func (t *Trap) Fail(errno unix.Errno) error {
+	if t.answered {
+		return nil
+	}
+	t.answered = true
+	return t.l.Fail(t.ID, errno)
+}
+
+// Continue has the kernel execute the call.
+func (t *Trap) Continue() error {
+	if t.answered {
+		return nil
+	}
+	t.answered = true
+	return t.l.Continue(t.ID)
+}
+
+// Install puts descriptor fd at number at in the program. The call waits on.
+func (t *Trap) Install(fd, at int, cloexec bool) error { return t.l.Install(t.ID, fd, at, cloexec) }
+
+// FD is argument n as a descriptor.
+func (t *Trap) FD(n int) int { return int(int32(t.Args[n])) }

@@ -1,0 +1,285 @@
+//go:build integration
+
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// parityCommands are run by the real tools in host 1 and by ours in host 2, in
+// this order, with the same effect and the same output. Lines beginning with
+// "-" print nothing that is compared.
+var parityCommands = strings.Split(strings.TrimSpace(`
+ip link show ib0
+ip -d link show ib0
+ip -j link show ib0
+ip -j -p -d -s link show ib0
+ip -s -s link show ib0
+ip -br link show ib0
+ip -o link show ib0
+ip link add link ib0 name ib0.8001 type ipoib pkey 0x8001
+ip link add link ib0 name ib0.8002 type ipoib pkey 0x8002 mode datagram umcast 1
+ip link add link ib0 name ib0.8003 type ipoib pkey 0x9
+ip link add link ib0 type ipoib pkey 0x8004
+ip link add link ib0 name ib0.8001 type ipoib pkey 0x8005
+ip link add link ib0 name dup type ipoib pkey 0x8001
+ip link add link ib0 name ib0.0 type ipoib pkey 0x0
+ip link add link ib0 name x type ipoib pkey 99999
+ip link add link ib0 name x type ipoib mode sideways
+ip link add link nosuch name x type ipoib pkey 0x8006
+ip link add name ib0x link lo type ipoib pkey 0x8006
+ip link add link ib0.8001 name grandchild type ipoib pkey 0x8007
+ip link add link ib0 name ib0.7 type vlan id 7
+ip -d link show ib0.8002
+ip -d -j link show ib0.8001
+ip link show type ipoib
+ip -d link show type ipoib
+ip -br link show type ipoib
+ip link set ib0.8001 up
+-sleep 1
+ip link show ib0.8001
+ip link set ib0.8001 mtu 1500
+ip link set ib0.8001 mtu 1
+ip link set ib0.8001 mtu 70000
+ip link show ib0.8001
+ip link set ib0.8001 mtu 2044
+ip link set ib0.8001 txqueuelen 100
+ip link set ib0.8001 alias storage
+ip link set dev ib0.8001 name blue
+ip link show blue
+ip link set dev blue down
+ip link set dev blue name ib0.8001
+ip link set ib0 type ipoib umcast 1
+ip link set ib0 type ipoib mode sideways
+ip link set ib0 type ipoib pkey 0x8001
+ip -d link show ib0
+ip link set ib0 type ipoib umcast 0
+ip link property add dev ib0 altname storage0
+ip link show storage0
+ip link property del dev ib0 altname storage0
+ip link set ib0 address 00:01
+ip link set ib0 nosuchword
+ip link set nosuch up
+ip link show nosuch
+ip link del nosuch
+ip link del ib0
+ip link del ib0.8002
+ip link show ib0.8002
+ip link help ipoib
+ethtool ib0
+ethtool ib0.8001
+ethtool nosuch
+ethtool -i ib0
+ethtool -S ib0.8001
+ethtool -c ib0
+ethtool -C ib0 rx-usecs 16
+ethtool -C ib0 rx-usecs 16 rx-frames 32
+ethtool -C ib0 tx-usecs 5
+ethtool -C ib0 rx-usecs 70000
+ethtool -C ib0 nosuch 1
+ethtool -c ib0
+ethtool -c ib0.8001
+ethtool -k ib0
+ethtool -k ib0.8001
+ethtool --json -k ib0
+ethtool -K ib0 lro on
+ethtool -K ib0 tso off
+ethtool -K ib0 gro off gso off
+ethtool -K ib0 rx off tx off
+ethtool -k ib0
+ethtool -K ib0 rxvlan on
+ethtool -K ib0 nosuch on
+ethtool -g ib0
+ethtool -l ib0
+ethtool -a ib0
+ethtool -P ib0
+ethtool -T ib0
+ethtool -s ib0 speed 100
+ethtool -s ib0
+ethtool --show-priv-flags ib0
+ethtool --show-fec ib0
+ethtool --show-eee ib0
+ethtool -m ib0
+ethtool -x ib0
+ethtool -n ib0
+ethtool -d ib0
+ethtool -e ib0
+ethtool -t ib0
+ethtool -r ib0
+ethtool -p ib0 1
+ethtool -w ib0
+ethtool --phy-statistics ib0
+ethtool --get-phy-tunable ib0 downshift
+ethtool --get-tunable ib0 rx-copybreak
+ethtool --set-tunable ib0 rx-copybreak 1
+ethtool --reset ib0 all
+ethtool -S ib0 --all-groups
+ethtool --json -S ib0 --groups eth-mac
+ethtool --show-module ib0
+ethtool --show-tunnels ib0
+ethtool -i nosuch
+ethtool -S nosuch
+ethtool -C nosuch rx-usecs 1
+ethtool -K nosuch tso on
+ip link del ib0.8001
+`), "\n")
+
+// otherNames are what differs between two hosts: the port's address and the
+// adapter's name.
+var otherNames = regexp.MustCompile(`lab\d+|soft\d+|02:69:62(:[0-9a-f]{2}){5}`)
+
+// hostNeutral replaces what differs between two hosts.
+func hostNeutral(s string) string { return otherNames.ReplaceAllString(s, "HOST") }
+
+var counts = regexp.MustCompile(`\s+\d+\b`)
+
+// countless replaces counters, which differ between two hosts.
+func countless(s string) string { return counts.ReplaceAllString(s, " N") }
+
+// Each command prints the same through the real tools under exec as through
+// ours.
+func TestExecParity(t *testing.T) {
+	l := newLab(t).up(2)
+	for _, line := range parityCommands {
+		if cmd, ok := strings.CutPrefix(line, "-"); ok {
+			l.run("sh", "-c", cmd)
+			continue
+		}
+		args := strings.Fields(line)
+		real := redirected(args...)
+		ours := append([]string(nil), args...)
+		ours[0] = map[string]string{"ip": "ipoib", "ethtool": "ipoib-ethtool"}[args[0]]
+		want, got := l.outcome(2, ours), l.outcome(1, real)
+		if strings.Contains(line, " -s ") || strings.Contains(line, " -S ") {
+			want, got = countless(want), countless(got)
+		}
+		if diff := cmp.Diff(hostNeutral(want), hostNeutral(got)); diff != "" {
+			t.Errorf("%s (-ours +real):\n%s", line, diff)
+		}
+	}
+}
+
+// outcome runs a command in host i and returns its exit code and its output.
+func (l *lab) outcome(i int, args []string) string {
+	cmd := l.command("ipoib", in(i, args...)...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	_ = cmd.Run()
+	return fmt.Sprintf("exit code %d\n%s%s", cmd.ProcessState.ExitCode(), out.String(), errOut.String())
+}
+
+// script is one for the kernel's IPoIB, in which nothing is ours.
+const script = `set -eu
+p=ib0
+ip link set $p up
+for k in 8001 8002 8003; do
+	ip link add link $p name $p.$k type ipoib pkey 0x$k
+	ip link set $p.$k up
+done
+test "$(ip -j -d link show type ipoib | jq '[.[] | select(.linkinfo.info_kind == "ipoib")] | length')" = 4
+test "$(ip -j -d link show $p.8002 | jq -r '.[0].linkinfo.info_data.key')" = 0x8002
+test "$(ip -j -d link show $p.8002 | jq -r '.[0].link')" = $p
+ip -j link show $p | jq -e '.[0].address | length == 59' >/dev/null
+ip link set $p.8001 type ipoib mode datagram umcast 1
+test "$(ip -j -d link show $p.8001 | jq -r '.[0].linkinfo.info_data.umcast')" = 0001
+ip link set $p.8001 mtu 1800
+test "$(ip -j link show $p.8001 | jq '.[0].mtu')" = 1800
+test "$(cat /sys/class/net/$p.8001/mtu)" = 1800
+ip addr add 192.0.2.1/24 dev $p.8001
+ip -j addr show $p.8001 | jq -e '.[0].addr_info[] | select(.local == "192.0.2.1")' >/dev/null
+ethtool -C $p rx-usecs 16 rx-frames 32
+ethtool -c $p | grep -qx 'rx-usecs: 16'
+ethtool -c $p | grep -qx 'rx-frames: 32'
+ethtool -K $p lro on
+test "$(ethtool --json -k $p | jq '.[0]["large-receive-offload"].active')" = true
+ethtool -K $p lro off tso off
+ethtool -k $p | grep -q '^tcp-segmentation-offload: off'
+ethtool -S $p | grep -q ' rx_packets: '
+ethtool -i $p | grep -qx 'driver: ib_ipoib'
+test "$(ip -s -j link show $p | jq '.[0].stats64.rx.errors')" = 0
+for k in 8001 8002 8003; do ip link del $p.$k; done
+test "$(ip -o link show type ipoib | grep -c infiniband)" = 1
+echo all well
+`
+
+// A shell script that was written for the kernel's IPoIB runs unchanged.
+func TestExecScript(t *testing.T) {
+	l := newLab(t).up(1)
+	file := filepath.Join(t.TempDir(), "script.sh")
+	if err := os.WriteFile(file, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := l.x(1, "sh", file); !strings.Contains(out, "all well") {
+		t.Errorf("%s", out)
+	}
+}
+
+// Events come to ip monitor and ethtool --monitor as to our own monitors.
+func TestExecMonitor(t *testing.T) {
+	l := newLab(t).up(1)
+	dir := t.TempDir()
+	start := func(name string, args ...string) func() string {
+		cmd := l.command("ipoib", in(1, args...)...)
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Stdout, cmd.Stderr = f, f
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return func() string {
+			_ = cmd.Process.Signal(os.Interrupt)
+			_ = cmd.Wait()
+			_ = f.Close()
+			b, _ := os.ReadFile(f.Name())
+			return string(b)
+		}
+	}
+	real := start("ip", "ipoib", "exec", "--", "ip", "monitor", "link")
+	ours := start("ipoib", "ipoib", "monitor", "link")
+	eth := start("ethtool", "ipoib", "exec", "--", "stdbuf", "-o0", "ethtool", "--monitor")
+	time.Sleep(time.Second)
+	step := func(args ...string) {
+		l.on(1, args...)
+		time.Sleep(200 * time.Millisecond)
+	}
+	step("ipoib", "link", "set", "ib0", "alias", "one")
+	step("ipoib", "link", "set", "ib0", "type", "ipoib", "umcast", "1")
+	step("ipoib-ethtool", "-C", "ib0", "rx-usecs", "33")
+	step("ipoib-ethtool", "-K", "ib0", "lro", "on")
+	step("ipoib", "link", "add", "ib0.8001")
+	step("ip", "link", "set", "ib0.8001", "mtu", "1600")
+	step("ip", "link", "set", "ib0.8001", "up")
+	l.waitCarrier(1, "ib0.8001")
+	time.Sleep(200 * time.Millisecond)
+	step("ipoib", "link", "del", "ib0.8001")
+	time.Sleep(300 * time.Millisecond)
+	ip, ipoib, ethtool := real(), ours(), eth()
+	for _, want := range []string{"mtu 1600", "event FEATURE CHANGE", "LOWER_UP", "Deleted"} {
+		if !strings.Contains(ip, want) {
+			t.Errorf("ip monitor lacks %q", want)
+		}
+	}
+	if strings.Contains(ip, "POINTOPOINT") || strings.Contains(ip, "link/none") {
+		t.Errorf("ip monitor shows the TUN:\n%s", ip)
+	}
+	t.Logf("differences of ip monitor (-ipoib monitor +ip monitor):\n%s", cmp.Diff(strings.Split(ipoib, "\n"), strings.Split(ip, "\n")))
+	for _, want := range []string{"Coalesce parameters for ib0", "rx-usecs: 33", "Features for ib0", "large-receive-offload: on"} {
+		if !strings.Contains(ethtool, want) {
+			t.Errorf("ethtool --monitor lacks %q", want)
+		}
+	}
+	if strings.Contains(ethtool, "ib0.8001:\nrx-checksumming: off [fixed]") {
+		t.Errorf("ethtool --monitor shows the TUN:\n%s", ethtool)
+	}
+}
