@@ -45,7 +45,7 @@ var (
 	blanks = regexp.MustCompile(`[ \t-]+`)
 	// variable are commands whose output is another one each time, not in
 	// numbers only.
-	variable = regexp.MustCompile(`ping|tshark|groups|mcg|nodes|partitions|monitor|IPOIB_RUN_DIR|serve --no-hca`)
+	variable = regexp.MustCompile(`ping|tshark|groups|mcg|nodes|partitions|monitor|IPOIB_RUN_DIR|serve --no-hca|ipoib log`)
 )
 
 // shape is an output without numbers, names that contain some, and alignment.
