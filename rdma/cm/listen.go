@@ -57,6 +57,10 @@ type AcceptConfig struct {
 	Notice []byte
 }
 
+// Conn returns the connection that Accept completes. Until then only Close and
+// Established have a meaning.
+func (r *Request) Conn() *Conn { return r.conn }
+
 // Accept sends the REP; the queue pair is to be ready to receive before. h gets
 // what comes of it. It returns ErrState when the peer gave up meanwhile.
 func (r *Request) Accept(cfg AcceptConfig, h Handler) (*Conn, error) {
