@@ -79,9 +79,14 @@ func (i *Interface) slowTransmit(ip encap.IP, p tun.Packet) {
 func (i *Interface) dropTooLong(ip encap.IP, p tun.Packet, limit int) {
 	i.warnf("packet len %d (> %d) too long to send, dropping", p.Buf.Len(), limit)
 	// The error comes from the destination, as if the far end of the link
-	// had sent it: the host discards packets from its own addresses.
+	// had sent it: the host discards IPv4 packets from its own addresses. One
+	// about a group, which there is for IPv6 only, comes from ourselves.
+	src := ip.Dst
+	if src.IsMulticast() {
+		src, _ = i.sourceFor(src)
+	}
 	i.writeHost(encap.ICMPv6ErrorMaxLen, func(b []byte) (int, error) {
-		return encap.PutPacketTooBig(b, p.Buf.Bytes()[encap.HeaderLen:], ip.Dst, i.mtu.group)
+		return encap.PutPacketTooBig(b, p.Buf.Bytes()[encap.HeaderLen:], src, i.mtu.group)
 	})
 	i.dropTX(p, TXTooLong)
 }
