@@ -1,0 +1,557 @@
+package datapath
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ipoib/datapath/connected"
+	"ipoib/datapath/encap"
+	"ipoib/datapath/tun"
+	"ipoib/rdma"
+	"ipoib/rdma/cm"
+	"ipoib/rdma/header"
+	"ipoib/rdma/mad"
+	"ipoib/rdma/soft"
+)
+
+// pair is two hosts in connected mode with a connection.
+func pair(t *testing.T, cfg worldConfig, fn func(w *world, a, b *host)) {
+	t.Helper()
+	cfg.hosts = max(cfg.hosts, 2)
+	inWorld(t, cfg, func(w *world) {
+		a, b := w.host(1), w.host(2)
+		w.upAll()
+		w.connect(w.hosts...)
+		if !carry(a, b, 100) || !carry(a, b, 65520) {
+			t.Fatalf("no connection: %v", w.logged(""))
+		}
+		fn(w, a, b)
+	})
+}
+
+// 4755-§3.4-1: connections end with their interface, by a DREQ each.
+func Test4755_S3_4_1_TearDown(t *testing.T) {
+	for _, end := range []int{1, 2} {
+		pair(t, worldConfig{hosts: 3}, func(w *world, a, b *host) {
+			carry(w.host(3), w.host(end), 100)
+			h := w.host(end)
+			frames := h.tap()
+			if err := h.ib0.SetUp(false); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+			if n := len(cmOf(frames(true), mad.AttrDREQ)); n != 2 {
+				t.Errorf("%d DREQs", n)
+			}
+			if n := len(cmOf(frames(false), mad.AttrDREP)); n != 2 {
+				t.Errorf("%d DREPs", n)
+			}
+			for _, o := range w.hosts {
+				if out, in := o.conns(); out+in != 0 {
+					t.Errorf("host %d has %d connections", o.n, out+in)
+				}
+			}
+			// It comes back.
+			if err := h.ib0.SetUp(true); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+			w.settle()
+			if !carry(a, b, 100) || !carry(a, b, 30000) || !carry(b, a, 30000) {
+				t.Error("no connection")
+			}
+		})
+	}
+}
+
+// 4755-§3.4-2: a connection that is not used ends, when the neighbour is
+// forgotten as in the driver; one that the peer sends on does not.
+func Test4755_S3_4_2_IdleConnection(t *testing.T) {
+	pair(t, worldConfig{}, func(w *world, a, b *host) {
+		if out, _ := a.conns(); out != 1 {
+			t.Fatal("host 1 has not connected")
+		}
+		for range 20 {
+			// By way of what host 1 has set up.
+			if !carry(b, a, 9000) {
+				t.Fatal("no connection")
+			}
+			time.Sleep(15 * time.Second)
+		}
+		if out, in := a.conns(); out != 1 || in != 0 {
+			t.Errorf("%d outgoing, %d incoming", out, in)
+		}
+		time.Sleep(2 * time.Minute)
+		for _, h := range w.hosts {
+			if out, in := h.conns(); out+in != 0 {
+				t.Errorf("host %d has %d connections", h.n, out+in)
+			}
+		}
+		if !carry(b, a, 100) || !carry(b, a, 9000) {
+			t.Error("no connection")
+		}
+	})
+}
+
+// An incoming connection whose peer is silent for long is ended (kernel
+// ipoib_cm_stale_task).
+func TestReapIncoming(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		h, p := duoCM(w)
+		idle, busy := p.dial(h.ib0, nil), p.dial(h.ib0, nil)
+		for at := time.Duration(0); at < connected.IdleTime+9*time.Minute; at += time.Minute {
+			if _, in := h.conns(); at < connected.IdleTime && in != 2 {
+				t.Fatalf("%d connections after %v", in, at)
+			}
+			busy.send(encap.EtherTypeIPv4, ip4(ip2, ip1, 8))
+			time.Sleep(time.Minute)
+		}
+		if ev := idle.types(); len(ev) != 1 || ev[0] != cm.EventDisconnected && ev[0] != cm.EventReply {
+			if len(ev) != 2 || ev[1] != cm.EventDisconnected {
+				t.Errorf("idle: %v", ev)
+			}
+		}
+		if _, in := h.conns(); in != 1 || busy.conn.State() != cm.Established {
+			t.Errorf("%d connections, the used one in %v", in, busy.conn.State())
+		}
+	})
+}
+
+// The levels of a flush: light keeps connections, normal ends the outgoing
+// ones, heavy all (kernel __ipoib_ib_dev_flush).
+func TestFlushConnections(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		h, p := duoCM(w, rfcForm)
+		p.linux()
+		p.dial(h.ib0, nil)
+		h.send(h.ib0, ip4(ip1, ip2, 8))
+		w.settle()
+		flush := func(l flushLevel) {
+			h.ib0.loop.call(func() { h.ib0.flush(l) })
+			w.settle()
+			w.settle()
+		}
+		check := func(what string, out, in int) {
+			t.Helper()
+			if o, i := h.conns(); o != out || i != in {
+				t.Errorf("%s: %d outgoing, %d incoming", what, o, i)
+			}
+		}
+		check("before", 1, 1)
+		flush(flushLight)
+		check("light", 1, 1)
+		p.takeRC()
+		h.send(h.ib0, ip4(ip1, ip2, 3000))
+		if got := p.takeRC(); len(got) != 1 {
+			t.Error("a light flush stops the connection")
+		}
+		flush(flushNormal)
+		check("normal", 0, 1)
+		p.meet(h)
+		h.send(h.ib0, ip4(ip1, ip2, 8))
+		w.settle()
+		check("again", 1, 1)
+		h.ib0.loop.call(func() { h.ib0.pkeyIdx = 7 }) // as if it had been elsewhere
+		flush(flushHeavy)
+		check("heavy", 0, 0)
+		if c := p.dial(h.ib0, nil); c.conn.State() != cm.Established {
+			t.Errorf("nobody listens after a heavy flush: %v", c.types())
+		}
+	})
+}
+
+// Mode switches while packets flow both ways: nothing hangs, and packets flow
+// again at once; those of the larger MTU in connected mode.
+func TestModeFlips(t *testing.T) {
+	pair(t, worldConfig{}, func(w *world, a, b *host) {
+		rng := rand.New(rand.NewPCG(1, 2))
+		for round := range 60 {
+			h := w.hosts[rng.IntN(2)]
+			m := Mode(rng.IntN(2))
+			for k := range 20 {
+				for _, d := range []struct{ from, to *host }{{a, b}, {b, a}} {
+					size := 100
+					if d.from.ib0.Info().Mode == Connected {
+						size = 9000
+					}
+					_ = d.from.tun(d.from.ib0).Send(ip4(d.from.ip(), d.to.ip(), size), rdma.Offload{})
+				}
+				if k == 10 {
+					if err := h.ib0.SetMode(m); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			synctest.Wait()
+			time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+			a.got(a.ib0)
+			if !carry(a, b, 2000) || !carry(b, a, 2000) {
+				t.Fatalf("round %d: no connection, modes %v %v: %+v", round, a.ib0.Info().Mode, b.ib0.Info().Mode, a.neigh("10.0.0.2"))
+			}
+			for _, d := range []struct{ from, to *host }{{a, b}, {b, a}} {
+				if d.from.ib0.Info().Mode == Connected && !carry(d.from, d.to, 65520) {
+					t.Fatalf("round %d: no large packets from %d: %+v", round, d.from.n, d.from.neigh(d.to.ip().String()))
+				}
+			}
+		}
+		for _, h := range w.hosts {
+			if out, in := h.conns(); out > 1 || in > 1 {
+				t.Errorf("host %d has %d and %d connections", h.n, out, in)
+			}
+		}
+	})
+}
+
+// One host connected, one with datagrams, one that changes: all reach each
+// other.
+func TestMixedModes(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 3}, func(w *world) {
+		w.upAll()
+		w.connect(w.host(1))
+		for round := range 4 {
+			w.connect(w.host(3))
+			if round%2 == 1 {
+				if err := w.host(3).ib0.SetMode(Datagram); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, from := range w.hosts {
+				for _, to := range w.hosts {
+					if from == to {
+						continue
+					}
+					n := 2044
+					carry(from, to, 100)
+					if from.ib0.Info().Mode == Connected {
+						n = 40000
+					}
+					if !carry(from, to, n) {
+						t.Errorf("round %d: %d bytes from %d to %d", round, n, from.n, to.n)
+					}
+				}
+			}
+		}
+		// The mode says how one sends; connections are taken in either.
+		if out, in := w.host(2).conns(); out != 0 || in == 0 {
+			t.Errorf("the datagram host has %d outgoing, %d incoming", out, in)
+		}
+	})
+}
+
+// A port that goes down, changes its LID, or loses its partition: the
+// connections come again by themselves.
+func TestConnectedEvents(t *testing.T) {
+	for name, event := range map[string]func(w *world, a, b *host){
+		"own port":    func(w *world, a, _ *host) { w.bounce(a.n) },
+		"peer's port": func(w *world, _, b *host) { w.bounce(b.n) },
+		"own LID": func(w *world, a, _ *host) {
+			if err := w.sm.SetLID(a.ib0.port.rdma.GUID(), 0x40); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+		},
+		"peer's LID": func(w *world, _, b *host) {
+			if err := w.sm.SetLID(b.ib0.port.rdma.GUID(), 0x41); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+		},
+		"P_Key": func(w *world, a, b *host) {
+			w.setPartitions("Default=0x7fff : ALL=limited;\nother=0x0002,ipoib : ALL=full;\n")
+			w.settle()
+			w.settle()
+			w.setPartitions("Default=0x7fff,ipoib : ALL=full;\n")
+			w.settle()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair(t, worldConfig{}, func(w *world, a, b *host) {
+				event(w, a, b)
+				for range 5 {
+					w.settle()
+				}
+				ok := 0
+				for range 30 {
+					for _, h := range w.hosts {
+						h.got(h.ib0)
+					}
+					if carry(a, b, 30000) && carry(b, a, 30000) {
+						ok++
+					}
+				}
+				if ok < 25 {
+					t.Errorf("%d of 30 pairs arrived: %+v %+v %v", ok, a.neigh("10.0.0.2"), b.neigh("10.0.0.1"), w.logged("level=WARN"))
+				}
+			})
+		})
+	}
+}
+
+// A peer that vanishes is noticed, and met again when it is back, without its
+// telling.
+func TestReconnect(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		h, p := duoCM(w, rfcForm)
+		h.send(h.ib0, ip4(ip1, ip2, 8))
+		w.settle()
+		p.mu.Lock()
+		c := p.conns[0]
+		p.mu.Unlock()
+		_ = c.qp.Close() // without a DREQ
+		h.send(h.ib0, ip4(ip1, ip2, 3000))
+		time.Sleep(time.Second)
+		d := h.ib0.DropCounts()
+		if out, _ := h.conns(); out != 0 || d[TXRCRetry] != 1 {
+			t.Errorf("%d connections, %d failed sends", out, d[TXRCRetry])
+		}
+		h.send(h.ib0, ip4(ip1, ip2, 8))
+		w.settle()
+		p.takeRC()
+		h.send(h.ib0, ip4(ip1, ip2, 3000))
+		if got := p.takeRC(); len(got) != 1 {
+			t.Errorf("%d messages after the failure", len(got))
+		}
+		// The failure is not counted as dropped: the packet was sent.
+		if s := h.ib0.Stats(); s.TxDropped != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+	// Stale: the node forgot the connection and uses its queue pair again.
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		h, p := duoCM(w, rfcForm)
+		p.refuse = mad.RejectStaleConnection
+		h.send(h.ib0, ip4(ip1, ip2, 8))
+		w.settle()
+		if n := len(p.takeREQs()); n != 2 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+// A link that loses, doubles and reorders: every packet arrives, in order.
+func TestConnectedFaults(t *testing.T) {
+	pair(t, worldConfig{}, func(w *world, a, b *host) {
+		l := w.fabric.LinkAt(a.hca.At(1))
+		l.SetFaults(soft.Faults{Loss: 0.01, Duplicate: 0.01, Reorder: 0.01, ReorderDelay: 50 * time.Microsecond})
+		b.got(b.ib0)
+		next := 0
+		for n := range 300 {
+			p := ip4(a.ip(), b.ip(), 20000)
+			p[100], p[101] = byte(n>>8), byte(n)
+			a.send(a.ib0, p)
+			time.Sleep(20 * time.Millisecond)
+			for _, q := range b.got(b.ib0) {
+				if got := int(q[100])<<8 | int(q[101]); got != next || len(q) != len(p) {
+					t.Fatalf("packet %d of %d bytes instead of %d", got, len(q), next)
+				}
+				next++
+			}
+		}
+		time.Sleep(5 * time.Second)
+		next += len(b.got(b.ib0))
+		if next != 300 {
+			t.Errorf("%d of 300 packets: %+v", next, a.ib0.DropCounts())
+		}
+	})
+}
+
+// The mode is kept for the next process; so is the MTU, by the kernel.
+func TestConnectedTakeover(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		a, b := w.host(1), w.host(2)
+		w.upAll()
+		w.connect(a, b)
+		if err := a.ib0.SetMTU(30000); err != nil {
+			t.Fatal(err)
+		}
+		var st State
+		for _, s := range w.drv.States() {
+			if s.Device == a.ib0.Info().Device {
+				st = s
+			}
+		}
+		if st.Mode != Connected {
+			t.Fatalf("%+v", st)
+		}
+		rp := a.ib0.port.rdma
+		w.drv.RemovePort(rp, true)
+		w.settle()
+		ns, err := w.net.ByName("h1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.ib0, err = w.drv.AddPort(PortConfig{Port: rp, NS: ns, Name: "ib0", Restore: &st}); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		w.settle()
+		if i := a.ib0.Info(); i.Mode != Connected || i.MTU != 30000 || !i.Carrier || i.Features.Active&fTSO != 0 {
+			t.Errorf("%+v", i)
+		}
+		carry(a, b, 100)
+		if !carry(a, b, 30000) || !carry(b, a, 30000) {
+			t.Error("no connection")
+		}
+	})
+}
+
+// 200 nodes connect to one host at once: all are served, by one shared receive
+// queue. The memory of a connection is logged.
+func TestManyPeers(t *testing.T) {
+	const peers = 200
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		h, p := duoCM(w)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		gid, _ := p.h.ib0.port.rdma.GID(0)
+		own, to := p.h.ib0.port.rdma.Attr().LID, h.ib0.port.rdma.Attr().LID
+		var conns []*cmPeerConn
+		for n := range peers {
+			c := p.newConn()
+			req := mad.REQ{
+				ServiceID: mad.IPoIBServiceID(h.ib0.Info().QPN), LocalQPN: c.qp.Num(), StartingPSN: 0x700,
+				RemoteCMResponseTimeout: 17, LocalCMResponseTimeout: 17, MaxCMRetries: 15, PKey: 0xffff, PathMTU: rdma.MTU2048,
+				Primary: mad.CMPath{LocalLID: own, RemoteLID: to, LocalGID: gid, RemoteGID: h.ib0.Info().Addr.GID(), LocalAckTimeout: 12},
+			}
+			mad.IPoIBPrivateData{UDQPN: rdma.QPN(0x10000 + n), ReceiveMTU: 65524}.Put(req.PrivateData[:])
+			var err error
+			c.conn, err = p.cm.Connect(cm.ConnectConfig{
+				To: rdma.MADAddr{LID: to, QPN: rdma.QPNGSI, QKey: rdma.QKeyGSI}, REQ: req, PacketLifeTime: 10,
+			}, c.event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, c)
+		}
+		w.settle()
+		if _, in := h.conns(); in != peers {
+			t.Fatalf("%d of %d connections", in, peers)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		// Both ends are in this process.
+		each := int64(after.HeapAlloc-before.HeapAlloc) / peers
+		t.Logf("%d connections, %d bytes of heap each (both ends)", peers, each)
+		if each > 64<<10 {
+			t.Errorf("%d bytes per connection", each)
+		}
+		h.got(h.ib0)
+		for n, c := range conns {
+			c.send(encap.EtherTypeIPv4, ip4(ip2, ip1, n))
+		}
+		if got := len(h.got(h.ib0)); got != peers {
+			t.Errorf("%d of %d packets", got, peers)
+		}
+		if err := h.ib0.SetUp(false); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		gone := 0
+		for _, c := range conns {
+			if ev := c.types(); ev[len(ev)-1] == cm.EventDisconnected {
+				gone++
+			}
+		}
+		if gone != peers {
+			t.Errorf("%d of %d were told of the end", gone, peers)
+		}
+	})
+}
+
+// 50 hosts connect to one another's first at once.
+func TestManyHosts(t *testing.T) {
+	const hosts = 50
+	inWorld(t, worldConfig{hosts: hosts, ports: hosts}, func(w *world) {
+		w.upAll()
+		w.connect(w.hosts...)
+		one := w.host(1)
+		for _, h := range w.hosts[1:] {
+			_ = h.tun(h.ib0).Send(ip4(h.ip(), one.ip(), 40), rdma.Offload{})
+		}
+		w.settle()
+		one.got(one.ib0)
+		for _, h := range w.hosts[1:] {
+			_ = h.tun(h.ib0).Send(ip4(h.ip(), one.ip(), 60000), rdma.Offload{})
+		}
+		w.settle()
+		if n := len(one.got(one.ib0)); n != hosts-1 {
+			t.Errorf("%d of %d large packets", n, hosts-1)
+		}
+		if out, in := one.conns(); out+in != hosts-1 {
+			t.Errorf("%d outgoing, %d incoming", out, in)
+		}
+	})
+}
+
+// Data of connections leave as RC SENDs: First, Middle and Last of the path
+// MTU, acknowledged.
+func TestConnectedFrames(t *testing.T) {
+	pair(t, worldConfig{}, func(w *world, a, b *host) {
+		frames := a.tap()
+		carry(a, b, 10000)
+		var ops []header.Opcode
+		size := 0
+		for _, f := range rcFrames(frames(true)) {
+			ops = append(ops, f.BTH.Opcode())
+			size += len(f.Payload)
+		}
+		if size != 10004 || len(ops) < 2 || ops[0] != header.RCSendFirst || ops[len(ops)-1] != header.RCSendLast {
+			t.Errorf("%v, %d bytes", ops, size)
+		}
+		acks := 0
+		for _, f := range frames(false) {
+			if f.BTH.Opcode() == header.RCAck {
+				acks++
+			}
+		}
+		if acks == 0 {
+			t.Error("no acknowledgement")
+		}
+	})
+}
+
+// The steady state allocates nothing, over connections too.
+func TestConnectedAllocs(t *testing.T) {
+	pair(t, worldConfig{}, func(w *world, a, b *host) {
+		i := a.ib0
+		tr := &transmitter{i: i, cache: make(map[netip.Addr]dest)}
+		p := ip4(a.ip(), b.ip(), 60000)
+		batch := make([]tun.Packet, 8)
+		run := func() {
+			for k := range batch {
+				buf := i.pd.Buffers().Get(encap.HeaderLen + len(p))
+				copy(buf.Bytes()[encap.HeaderLen:], p)
+				batch[k] = tun.Packet{Buf: buf}
+			}
+			tr.batch(batch)
+		}
+		host := &discard{Device: b.ib0.dev}
+		b.ib0.writeMu.Lock()
+		b.ib0.dev = host
+		b.ib0.writeMu.Unlock()
+		run()
+		n := testing.AllocsPerRun(50, run)
+		b.ib0.writeMu.Lock()
+		b.ib0.dev = host.Device
+		b.ib0.writeMu.Unlock()
+		if n != 0 || host.packets != 8*52 {
+			t.Errorf("%v allocations for %d messages, %d arrived", n, len(batch), host.packets)
+		}
+	})
+}
+
+// discard is a TUN that keeps nothing of what is written.
+type discard struct {
+	tun.Device
+	packets int
+}
+
+func (d *discard) Write(p []tun.Packet) (int, error) {
+	d.packets += len(p)
+	return len(p), nil
+}
