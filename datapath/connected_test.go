@@ -199,7 +199,7 @@ func Test4755_S2_2_DatagramPeer(t *testing.T) {
 		if len(b.got(b.ib0)) != 0 || len(rcFrames(frames(true))) != 0 || len(cmOf(frames(true), 0)) != 0 {
 			t.Error("something was sent that a datagram node does not understand")
 		}
-		if s := a.ib0.Stats(); s.TxDropped != 2 || s.TxErrors != 2 {
+		if s := a.ib0.Stats(); a.ib0.DropCounts()[TXTooLong] != 2 || s.TxErrors != 2 {
 			t.Errorf("%+v", s)
 		}
 		if len(w.logged("packet len 4032 (> 2048) too long to send, dropping")) != 1 {
