@@ -254,11 +254,21 @@ func TestReconnect(t *testing.T) {
 		p.mu.Unlock()
 		_ = c.qp.Close() // without a DREQ
 		h.send(h.ib0, ip4(ip1, ip2, 3000))
-		time.Sleep(time.Second)
+		time.Sleep(500 * time.Millisecond)
 		d := h.ib0.DropCounts()
 		if out, _ := h.conns(); out != 0 || d[TXRCRetry] != 1 {
 			t.Errorf("%d connections, %d failed sends", out, d[TXRCRetry])
 		}
+		// It was young: for a second packets go by UD, and what is too long
+		// is dropped without telling the host, which would remember.
+		h.got(h.ib0)
+		p.take(0)
+		h.send(h.ib0, ip4(ip1, ip2, 8))
+		h.send(h.ib0, ip4(ip1, ip2, 3000))
+		if got := p.take(encap.EtherTypeIPv4); len(got) != 1 || len(h.got(h.ib0)) != 0 || h.ib0.DropCounts()[TXNoConnection] != 1 {
+			t.Errorf("%d messages by UD, %d dropped", len(got), h.ib0.DropCounts()[TXNoConnection])
+		}
+		w.settle()
 		h.send(h.ib0, ip4(ip1, ip2, 8))
 		w.settle()
 		p.takeRC()
@@ -267,7 +277,7 @@ func TestReconnect(t *testing.T) {
 			t.Errorf("%d messages after the failure", len(got))
 		}
 		// The failure is not counted as dropped: the packet was sent.
-		if s := h.ib0.Stats(); s.TxDropped != 0 {
+		if s := h.ib0.Stats(); s.TxDropped != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -306,6 +316,31 @@ func TestConnectedFaults(t *testing.T) {
 		next += len(b.got(b.ib0))
 		if next != 300 {
 			t.Errorf("%d of 300 packets: %+v", next, a.ib0.DropCounts())
+		}
+	})
+}
+
+// A way that is longer than the ACK timeout: connections wait longer for it,
+// one after the other.
+func TestLongWay(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		a, b := w.host(1), w.host(2)
+		w.upAll()
+		w.connect(a, b)
+		w.fabric.LinkAt(a.hca.At(1)).SetFaults(soft.Faults{Delay: 150 * time.Millisecond})
+		for range 300 {
+			a.send(a.ib0, ip4(a.ip(), b.ip(), 8))
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		b.got(b.ib0)
+		for range 20 {
+			a.send(a.ib0, ip4(a.ip(), b.ip(), 60000))
+			time.Sleep(200 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if n := len(b.got(b.ib0)); n != 20 {
+			t.Errorf("%d of 20 packets: %+v, %v", n, a.neigh("10.0.0.2"), a.ib0.DropCounts())
 		}
 	})
 }

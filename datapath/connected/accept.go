@@ -57,7 +57,7 @@ func (t *Table) request(r *cm.Request) {
 		c.Addr, c.remoteQPN, c.limit = from, r.REQ.LocalQPN, limit
 		p := &r.REQ.Primary
 		err = c.start(av(t.cfg.Port.Num(), p.LocalLID, p.SL, p.PacketRate, p.LocalGID, p.FlowLabel, p.TrafficClass, p.HopLimit),
-			r.REQ.PathMTU, r.REQ.StartingPSN)
+			r.REQ.PathMTU, r.REQ.StartingPSN, t.ackOf(from))
 		if err != nil {
 			_ = c.QP.Close()
 		}
@@ -85,6 +85,14 @@ func (t *Table) request(r *cm.Request) {
 // 2 ms.
 const ackDelay = 9
 
+// ackOf returns the ACK timeout that suits a peer.
+func (t *Table) ackOf(from encap.HardwareAddr) uint8 {
+	if r := t.remotes[from]; r != nil {
+		return r.ack
+	}
+	return ackTimeout
+}
+
 // crossing reports whether our own request to a remote is not answered yet.
 func (t *Table) crossing(r *Remote) bool {
 	if r.state != Connecting || r.conn == nil || !r.conn.Active {
@@ -101,7 +109,9 @@ func (t *Table) yields(from encap.HardwareAddr) bool { return t.own.Compare(from
 // established is called when an incoming connection is set up; private are the
 // private data of the RTU, when that was the reason.
 func (t *Table) established(c *Conn, private []byte) {
-	c.up = true
+	if !c.up {
+		c.up, c.since = true, t.cfg.Clock.Now()
+	}
 	if private != nil {
 		d, err := mad.ParseIPoIBPrivateData(private)
 		if err == nil && !c.Addr.IsZero() && d.UDQPN == c.Addr.QPN() {

@@ -29,6 +29,7 @@ type Conn struct {
 	duplex    bool // of an incoming one: the peer receives on it too
 	remote    *Remote
 	used      time.Time
+	since     time.Time // of the establishment
 
 	busy   atomic.Bool // a message came since the last look
 	seen   atomic.Bool // a message came at all
@@ -80,7 +81,21 @@ func (c *Conn) Fail(st rdma.WCStatus) {
 			logf = t.hooks.Debugf
 		}
 		logf("failed cm send event (status=%d, wrid=0 vend_err 0x0)", st)
+		r := c.remote
+		if r == nil {
+			t.end(c)
+			return
+		}
+		if st == rdma.WCRetryExcErr {
+			r.ack = min(r.ack+ackStep, maxAckTimeout)
+		}
+		short := c.up && t.cfg.Clock.Since(c.since) < shortLife
 		t.end(c)
+		if short {
+			t.failed(r)
+		} else {
+			r.failures = 0
+		}
 	})
 }
 
@@ -117,8 +132,9 @@ func (t *Table) newConn(active bool) (*Conn, error) {
 	return c, nil
 }
 
-// start takes the queue pair to RTS.
-func (c *Conn) start(av rdma.AHAttr, mtu rdma.MTU, psn rdma.PSN) error {
+// start takes the queue pair to RTS. ack is the time code of the local ACK
+// timeout.
+func (c *Conn) start(av rdma.AHAttr, mtu rdma.MTU, psn rdma.PSN, ack uint8) error {
 	c.dlid = av.DLID
 	err := c.QP.Modify(rdma.QPAttr{
 		State: rdma.QPSRTR, AV: av, PathMTU: mtu, DestQPN: c.remoteQPN, RQPSN: c.psn, MinRNRTimer: minRNRTimer,
@@ -127,7 +143,7 @@ func (c *Conn) start(av rdma.AHAttr, mtu rdma.MTU, psn rdma.PSN) error {
 		return err
 	}
 	return c.QP.Modify(rdma.QPAttr{
-		State: rdma.QPSRTS, SQPSN: psn, Timeout: ackTimeout, RetryCount: retryCount, RNRRetry: rnrRetry,
+		State: rdma.QPSRTS, SQPSN: psn, Timeout: ack, RetryCount: retryCount, RNRRetry: rnrRetry,
 	}, rdma.QPAttrState|rdma.QPAttrSQPSN|rdma.QPAttrTimeout|rdma.QPAttrRetryCount|rdma.QPAttrRNRRetry)
 }
 

@@ -32,7 +32,7 @@ func (t *Table) dial(r *Remote) {
 		Primary: mad.CMPath{
 			LocalLID: rec.SLID, RemoteLID: rec.DLID, LocalGID: t.own.GID(), RemoteGID: gid,
 			FlowLabel: rec.FlowLabel, PacketRate: rec.Rate, TrafficClass: rec.TClass, HopLimit: rec.HopLimit,
-			SL: rec.SL, SubnetLocal: rec.HopLimit <= 1, LocalAckTimeout: ackTimeout,
+			SL: rec.SL, SubnetLocal: rec.HopLimit <= 1, LocalAckTimeout: r.ack,
 		},
 	}
 	copy(req.PrivateData[:], t.private())
@@ -77,6 +77,9 @@ func (t *Table) event(c *Conn, e cm.Event) {
 		t.refused(c)
 	case cm.EventDisconnected:
 		t.hooks.Debugf("DREQ received.")
+		if c.remote != nil {
+			c.remote.failures = 0
+		}
 		t.end(c)
 	}
 }
@@ -105,7 +108,7 @@ func (t *Table) reply(c *Conn, rep *mad.REP) {
 	}
 	rec := r.peer.Path.Record
 	c.remoteQPN, c.limit = rep.LocalQPN, limit
-	if err := c.start(t.addressVector(rec, r.peer.Addr.GID()), t.pathMTU(rec.MTU), rep.StartingPSN); err != nil {
+	if err := c.start(t.addressVector(rec, r.peer.Addr.GID()), t.pathMTU(rec.MTU), rep.StartingPSN, r.ack); err != nil {
 		t.hooks.Warnf("failed to modify QP to RTS: %v", err)
 		reject(mad.RejectNoResources)
 		return
@@ -114,7 +117,7 @@ func (t *Table) reply(c *Conn, rep *mad.REP) {
 		t.refused(c)
 		return
 	}
-	c.up = true
+	c.up, c.since = true, t.cfg.Clock.Now()
 	t.use(r, c)
 }
 

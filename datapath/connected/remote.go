@@ -42,9 +42,11 @@ type Remote struct {
 	conn  *Conn // used, or asked for; nil while the peer's request is awaited
 	queue []tun.Packet
 
-	wanted   bool // a packet asked for a connection before there was a path
-	legacy   bool // the service ID of the Linux driver is the right one
-	restale  bool // a stale connection was met; once more is enough
+	wanted   bool  // a packet asked for a connection before there was a path
+	legacy   bool  // the service ID of the Linux driver is the right one
+	ack      uint8 // time code of the local ACK timeout
+	restale  bool  // a stale connection was met; once more is enough
+	worked   bool  // there was a connection
 	failures int
 	since    time.Time // of the first request of this attempt
 	timer    clockwork.Timer
@@ -79,7 +81,7 @@ func (t *Table) Want(p *path.Peer) {
 		if r != nil {
 			t.Forget(r)
 		}
-		r = &Remote{peer: p}
+		r = &Remote{peer: p, ack: ackTimeout}
 		t.remotes[p.Addr.Key()] = r
 	}
 	if r.state != Idle {
@@ -120,7 +122,15 @@ func (t *Table) incomingFrom(r *Remote, match func(*Conn) bool) *Conn {
 // expected soon.
 func (t *Table) Queue(p *path.Peer, pkt tun.Packet) bool {
 	r := t.Remote(p)
-	if r == nil || r.state != Connecting || t.cfg.Clock.Since(r.since) > waitTime {
+	switch {
+	case r == nil:
+		return false
+	case r.state == Backoff && r.worked && r.failures == 1:
+		// It will be back soon. The host would remember for long that its
+		// packets are too long.
+		t.hooks.Drop(pkt)
+		return true
+	case r.state != Connecting, t.cfg.Clock.Since(r.since) > waitTime:
 		return false
 	}
 	if len(r.queue) >= MaxQueue {
@@ -204,7 +214,7 @@ func (t *Table) Distrust() {
 // use makes a connection that of a remote, and sends what waited.
 func (t *Table) use(r *Remote, c *Conn) {
 	r.stopTimer()
-	r.state, r.conn, r.failures, r.restale = Connected, c, 0, false
+	r.state, r.conn, r.worked, r.restale = Connected, c, true, false
 	c.remote = r
 	to := c.target()
 	r.peer.SetWake(false)

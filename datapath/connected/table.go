@@ -24,9 +24,11 @@ const (
 	// waitTime is how long packets that are too long for UD wait for a
 	// connection; then the host hears that they are too long.
 	waitTime = time.Second
-	// Back-off after a refusal.
+	// Back-off after a refusal, or after a connection that failed before it
+	// was shortLife old.
 	minBackoff = time.Second
 	maxBackoff = 16 * time.Second
+	shortLife  = 10 * time.Second
 	// IdleTime is after which time without a message an incoming connection
 	// is ended (kernel IPOIB_CM_RX_TIMEOUT); scanInterval is how often that
 	// is looked at (IPOIB_CM_RX_UPDATE_TIME).
@@ -41,9 +43,14 @@ const (
 	responseTimeout = 17
 	maxCMRetries    = 15
 	// ackTimeout, 33.6 ms, and retryCount make a failure known within 200 ms,
-	// the least retransmission timeout of TCP (RFC 4755 section 7.1).
-	ackTimeout = 13
-	retryCount = 3
+	// the least retransmission timeout of TCP (RFC 4755 section 7.1). Where
+	// that is too short for the way, which the RFC warns of, the next
+	// connection to the peer waits four times as long, up to maxAckTimeout,
+	// 2.1 s: what the driver has of a usual packet life time.
+	ackTimeout    = 13
+	ackStep       = 2
+	maxAckTimeout = 19
+	retryCount    = 3
 	// rnrRetry is without end: a receiver without buffers slows its senders
 	// down, as the credits of InfiniBand links do. It answers with
 	// minRNRTimer, 0.64 ms.
