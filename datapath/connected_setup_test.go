@@ -69,6 +69,7 @@ func Test4755_S5_1_Refused(t *testing.T) {
 			"no path MTU":       {change: func(r *mad.REQ) { r.PathMTU = 0 }, want: mad.RejectInvalidMTU},
 			"path MTU too high": {change: func(r *mad.REQ) { r.PathMTU = 6 }, want: mad.RejectInvalidMTU},
 			"other partition":   {change: func(r *mad.REQ) { r.PKey = 0x8001 }, want: mad.RejectConsumer},
+			"reserved octet":    {change: func(r *mad.REQ) { r.PrivateData[0] = 0xff }},
 			"no queue pair": {change: func(r *mad.REQ) {
 				mad.IPoIBPrivateData{ReceiveMTU: 65524}.Put(r.PrivateData[:])
 			}},
@@ -85,6 +86,10 @@ func Test4755_S5_1_Refused(t *testing.T) {
 			if c.want == 0 {
 				if k.conn.State() != cm.Established {
 					t.Errorf("%s: %v", name, ev)
+				}
+				// 4755-§6-3: the reserved octet is ignored.
+				if c := h.ib0.Connections(); name == "reserved octet" && !slices.ContainsFunc(c, func(c ConnView) bool { return c.RemoteQPN == k.qp.Num() && c.Addr == p.addr.Key() }) {
+					t.Errorf("%s: %+v", name, c)
 				}
 				continue
 			}

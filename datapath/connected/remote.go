@@ -191,6 +191,7 @@ func (t *Table) Forget(r *Remote) {
 	}
 	c.remote = nil
 	if c.Active {
+		t.hooks.Debugf("Reap connection for gid %s", r.peer.Addr.GID().Full())
 		t.hooks.Debugf("Destroy active connection 0x%x", uint32(c.QP.Num()))
 		t.end(c)
 	}
