@@ -11,8 +11,8 @@ import (
 	"ipoib/rdma/soft"
 )
 
-// pair is two hosts in connected mode with a connection.
-func pair(t *testing.T, cfg worldConfig, fn func(w *world, a, b *host)) {
+// connectedPair is two hosts in connected mode with a connection.
+func connectedPair(t *testing.T, cfg worldConfig, fn func(w *world, a, b *host)) {
 	t.Helper()
 	cfg.hosts = max(cfg.hosts, 2)
 	inWorld(t, cfg, func(w *world) {
@@ -29,7 +29,7 @@ func pair(t *testing.T, cfg worldConfig, fn func(w *world, a, b *host)) {
 // 4755-§3.4-1: connections end with their interface, by a DREQ each.
 func Test4755_S3_4_1_TearDown(t *testing.T) {
 	for _, end := range []int{1, 2} {
-		pair(t, worldConfig{hosts: 3}, func(w *world, a, b *host) {
+		connectedPair(t, worldConfig{hosts: 3}, func(w *world, a, b *host) {
 			carry(w.host(3), w.host(end), 100)
 			h := w.host(end)
 			frames := h.tap()
@@ -64,7 +64,7 @@ func Test4755_S3_4_1_TearDown(t *testing.T) {
 // 4755-§3.4-2: a connection that is not used ends, when the neighbour is
 // forgotten as in the driver; one that the peer sends on does not.
 func Test4755_S3_4_2_IdleConnection(t *testing.T) {
-	pair(t, worldConfig{}, func(w *world, a, b *host) {
+	connectedPair(t, worldConfig{}, func(w *world, a, b *host) {
 		if out, _ := a.conns(); out != 1 {
 			t.Fatal("host 1 has not connected")
 		}
@@ -220,7 +220,7 @@ func TestConnectedEvents(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pair(t, worldConfig{}, func(w *world, a, b *host) {
+			connectedPair(t, worldConfig{}, func(w *world, a, b *host) {
 				event(w, a, b)
 				for range 5 {
 					w.settle()
@@ -295,7 +295,7 @@ func TestReconnect(t *testing.T) {
 
 // A link that loses, doubles and reorders: every packet arrives, in order.
 func TestConnectedFaults(t *testing.T) {
-	pair(t, worldConfig{}, func(w *world, a, b *host) {
+	connectedPair(t, worldConfig{}, func(w *world, a, b *host) {
 		l := w.fabric.LinkAt(a.hca.At(1))
 		l.SetFaults(soft.Faults{Loss: 0.01, Duplicate: 0.01, Reorder: 0.01, ReorderDelay: 50 * time.Microsecond})
 		b.got(b.ib0)

@@ -105,7 +105,7 @@ func TestManyHosts(t *testing.T) {
 // Data of connections leave as RC SENDs: First, Middle and Last of the path
 // MTU, acknowledged.
 func TestConnectedFrames(t *testing.T) {
-	pair(t, worldConfig{}, func(w *world, a, b *host) {
+	connectedPair(t, worldConfig{}, func(w *world, a, b *host) {
 		frames := a.tap()
 		carry(a, b, 10000)
 		var ops []header.Opcode
@@ -131,7 +131,7 @@ func TestConnectedFrames(t *testing.T) {
 
 // The steady state allocates nothing, over connections too.
 func TestConnectedAllocs(t *testing.T) {
-	pair(t, worldConfig{}, func(w *world, a, b *host) {
+	connectedPair(t, worldConfig{}, func(w *world, a, b *host) {
 		i := a.ib0
 		tr := &transmitter{i: i, cache: make(map[netip.Addr]dest)}
 		p := ip4(a.ip(), b.ip(), 60000)

@@ -109,7 +109,7 @@ func TestSetModeAndMTU(t *testing.T) {
 // Mode switches while packets flow both ways: nothing hangs, and packets flow
 // again at once; those of the larger MTU in connected mode.
 func TestModeFlips(t *testing.T) {
-	pair(t, worldConfig{}, func(w *world, a, b *host) {
+	connectedPair(t, worldConfig{}, func(w *world, a, b *host) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for round := range 60 {
 			h := w.hosts[rng.IntN(2)]

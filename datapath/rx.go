@@ -152,7 +152,10 @@ func (i *Interface) receiveOne(v *rxView, wc *rdma.WorkCompletion, b *rxBatch) {
 		return
 	}
 	msg := buf.Bytes()
-	if i.dataOn() {
+	switch {
+	case !ud && i.cmDataOn():
+		i.dataf("cm recv completion: received %d bytes, connection 0x%x", len(msg), uint32(wc.QP.Num()))
+	case ud && i.dataOn():
 		i.dataf("received %d bytes, SLID 0x%04x", len(msg), uint16(wc.SLID))
 	}
 	typ, packet, err := encap.Decap(msg)

@@ -174,7 +174,10 @@ func (t *transmitter) classify(v *txView, p tun.Packet) {
 		return
 	}
 	encap.PutHeader(p.Buf.Bytes(), ip.EtherType)
-	if i.dataOn() {
+	switch {
+	case to.QP != nil && i.cmDataOn():
+		i.dataf("sending packet: length %d connection 0x%x", p.Buf.Len(), uint32(to.QP.Num()))
+	case to.QP == nil && i.dataOn():
 		i.dataf("sending packet, length=%d dest_qpn=0x%06x", p.Buf.Len(), uint32(to.QPN))
 	}
 	wr := rdma.SendWR{Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: v.qkey, Offload: p.Offload}
