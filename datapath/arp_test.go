@@ -45,7 +45,7 @@ func Test4391_S9_2_1_Resolution(t *testing.T) {
 		}
 		a := encap.ARP(reqs[0].body)
 		if a.Op() != encap.ARPRequest || a.SenderIP() != ip1 || a.TargetIP() != ip2 || a.SenderHW() != h.ib0.Info().Addr ||
-			a.SenderHW().Flags() != 0 || a.TargetHW() != (encap.HardwareAddr{}) || !a.IsValid() {
+			a.SenderHW().Flags() != encap.FlagRC || a.TargetHW() != (encap.HardwareAddr{}) || !a.IsValid() {
 			t.Errorf("% x", reqs[0].body)
 		}
 		if wc := reqs[0]; wc.Flags&rdma.WCGRH == 0 || wc.GRH.DGID != h.ib0.broadcastMGID() || wc.SrcQP != h.ib0.Info().QPN {

@@ -52,14 +52,13 @@ func (i *Interface) Check(s Settings) error {
 	})
 }
 
-// checkMTU is what SetMTU says to v. With a mode that changes at the same time
-// only the limits of the device are known.
+// checkMTU is what SetMTU says to v, in the mode that changes at the same time.
 func (i *Interface) checkMTU(v int, m *Mode) error {
 	try := i.mtu
-	_, err := try.change(i.name, v)
-	if m != nil && *m != i.mode && v >= MinMTU && v <= MaxMTU {
-		return nil
+	if m != nil {
+		try.connected = *m == Connected
 	}
+	_, err := try.change(i.name, v)
 	return err
 }
 

@@ -360,16 +360,16 @@ func TestSetAddress(t *testing.T) {
 		a := w.host(1)
 		gid, _ := a.ib0.port.rdma.GID(0)
 		own := a.ib0.Info().Addr
-		if own.GID() != gid || own.Flags() != 0 {
+		if own.GID() != gid || own.Flags() != encap.FlagRC {
 			t.Errorf("address %v", own)
 		}
 		c := a.child("c", 0x8001)
-		chosen := encap.UnicastAddr(0, own.QPN(), rdma.MakeGID(gid.Prefix(), 0x1122334455667788))
+		chosen := encap.UnicastAddr(encap.FlagRC, own.QPN(), rdma.MakeGID(gid.Prefix(), 0x1122334455667788))
 		for _, bad := range []encap.HardwareAddr{
-			encap.UnicastAddr(0, own.QPN()+1, chosen.GID()),
-			chosen.WithFlags(encap.FlagRC),
-			encap.UnicastAddr(0, own.QPN(), rdma.MakeGID(gid.Prefix()+1, 1)),
-			encap.UnicastAddr(0, own.QPN(), rdma.MakeGID(gid.Prefix(), 0)),
+			encap.UnicastAddr(encap.FlagRC, own.QPN()+1, chosen.GID()),
+			chosen.WithFlags(0),
+			encap.UnicastAddr(encap.FlagRC, own.QPN(), rdma.MakeGID(gid.Prefix()+1, 1)),
+			encap.UnicastAddr(encap.FlagRC, own.QPN(), rdma.MakeGID(gid.Prefix(), 0)),
 		} {
 			if err := a.ib0.SetAddress(bad); Errno(err) != syscall.EINVAL {
 				t.Errorf("%v: %v", bad, err)

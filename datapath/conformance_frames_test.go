@@ -184,7 +184,7 @@ func Test4391_S4_9_NetworkByteOrder(t *testing.T) {
 		}
 		qpn := e.DETH.SrcQP()
 		mlid := l.groups[mustGID("ff12:401b:ffff::ffff:ffff")].MLID
-		own := hex.EncodeToString([]byte{0, byte(qpn >> 16), byte(qpn >> 8), byte(qpn)}) + "fe80000000000000" + "00005eef00010011"
+		own := hex.EncodeToString([]byte{encap.FlagRC, byte(qpn >> 16), byte(qpn >> 8), byte(qpn)}) + "fe80000000000000" + "00005eef00010011"
 		want := strings.Join([]string{
 			"0003", hex.EncodeToString([]byte{byte(mlid >> 8), byte(mlid)}), "0021", hex.EncodeToString([]byte{byte(l.lids[1] >> 8), byte(l.lids[1])}), // LRH
 			"60000000", "0054", "1b", "00", own[8:], "ff12401bffff000000000000ffffffff", // GRH

@@ -55,12 +55,13 @@ type lifeConfig struct {
 	mtu        int // of the link, with the encapsulation header
 	sl, tclass uint8
 	flow       uint32
+	udOnly     bool // the adapters have no connections
 }
 
 var lifeConfigs = []lifeConfig{
 	{name: "default", scope: 2, qkey: 0x0b1b, mtu: 2048,
 		partitions: "Default=0x7fff,ipoib : ALL=full;\nBlue=0x1,ipoib : ALL=full;\n"},
-	{name: "loud", scope: 5, qkey: 0x80001234, mtu: 4096, sl: 3, tclass: 0x20, flow: 0x12345, partitions: "" +
+	{name: "loud", udOnly: true, scope: 5, qkey: 0x80001234, mtu: 4096, sl: 3, tclass: 0x20, flow: 0x12345, partitions: "" +
 		"Default=0x7fff,ipoib,mtu=5,rate=7,sl=3,scope=5,Q_Key=0x80001234,TClass=0x20,FlowLabel=0x12345 : ALL=full;\n" +
 		"Blue=0x1,ipoib,mtu=5,rate=7,sl=3,scope=5,Q_Key=0x80001234,TClass=0x20,FlowLabel=0x12345 : ALL=full;\n"},
 }
@@ -106,6 +107,9 @@ func lifeOf(t *testing.T, c lifeConfig) *life {
 	if lives[c.name] == nil {
 		l := &life{lifeConfig: c, ifaces: map[end]Info{}, groups: map[rdma.GID]mad.MCMemberRecord{}}
 		cfg := worldConfig{hosts: 2, noSM: true, partitions: c.partitions, params: Params{Scope: encap.Scope(c.scope)}}
+		if c.udOnly {
+			cfg.port = func(_ int, p rdma.Port) rdma.Port { return udOnly{p} }
+		}
 		inWorld(t, cfg, l.play)
 		if t.Failed() {
 			t.FailNow()

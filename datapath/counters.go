@@ -55,6 +55,20 @@ const (
 	TXPost
 	// TXOffload: an offload that makes no sense.
 	TXOffload
+	// TXNoConnection: it waited for a connection that did not come about, or
+	// ended.
+	TXNoConnection
+	// TXRCQueueFull: more messages on the way over a connection than its send
+	// queue holds.
+	TXRCQueueFull
+	// TXRCRetry, TXRCRNR, TXRCFlushed and TXRCError: sends over a connection
+	// that failed, for lack of an answer, for lack of receive buffers at the
+	// peer, because an earlier one failed, for other reasons. They were
+	// counted as sent (kernel ipoib_cm_handle_tx_wc).
+	TXRCRetry
+	TXRCRNR
+	TXRCFlushed
+	TXRCError
 	// RXShort: shorter than the encapsulation header.
 	RXShort
 	// RXType: an EtherType that the link does not carry.
@@ -73,6 +87,11 @@ const (
 	RXEcho
 	// RXCompletion: a receive completed with an error; rx_dropped.
 	RXCompletion
+	// RXRCType: an EtherType that connections do not carry (RFC 4755 section
+	// 4).
+	RXRCType
+	// RXRCError: a connection failed at its receiving end.
+	RXRCError
 	numDrops
 )
 
@@ -80,8 +99,11 @@ var dropNames = [numDrops]string{
 	TXMalformed: "tx_malformed", TXNotReady: "tx_not_ready", TXTooLong: "tx_too_long",
 	TXQueueFull: "tx_queue_full", TXUnreachable: "tx_unreachable", TXNoPath: "tx_no_path",
 	TXNoGroup: "tx_no_group", TXPost: "tx_post", TXOffload: "tx_offload",
+	TXNoConnection: "tx_no_connection", TXRCQueueFull: "tx_rc_queue_full", TXRCRetry: "tx_rc_retry_exceeded",
+	TXRCRNR: "tx_rc_rnr_exceeded", TXRCFlushed: "tx_rc_flushed", TXRCError: "tx_rc_error",
 	RXShort: "rx_short", RXType: "rx_type", RXIP: "rx_ip", RXARP: "rx_arp", RXND: "rx_nd",
 	RXControl: "rx_control", RXHost: "rx_host", RXEcho: "rx_echo", RXCompletion: "rx_completion",
+	RXRCType: "rx_rc_type", RXRCError: "rx_rc_error",
 }
 
 // String returns the counter's name, such as "tx_too_long".
@@ -109,7 +131,7 @@ func (s *stats) drop(d Drop) {
 	case d == TXTooLong || d == TXPost:
 		s.txErrors.Add(1)
 		s.txDropped.Add(1)
-	case d <= TXOffload:
+	case d <= TXRCQueueFull:
 		s.txDropped.Add(1)
 	case d == RXControl || d == RXHost || d == RXCompletion:
 		s.rxDropped.Add(1)

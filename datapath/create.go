@@ -43,9 +43,12 @@ func (d *Driver) create(cfg createConfig) (_ *Interface, err error) {
 			dup: make(map[netip.Addr]bool), dad: make(map[netip.Addr]clockwork.Timer),
 			defended: make(map[netip.Addr]time.Time),
 		},
-		mtu:     newMTUState(cfg.port.rdma.Attr().MaxMTU),
+		mtu:     newMTUState(cfg.port.rdma.Attr().MaxMTU, maxCMMTU(cfg.port.rdma.Device().Attr())),
 		txqlen:  2 * d.params.SendQueueSize,
 		neverUp: cfg.restore == nil,
+	}
+	if cfg.restore != nil && cfg.restore.Mode == Connected && cfg.port.cm != nil {
+		i.mode, i.mtu.connected = Connected, true
 	}
 	i.initFeatures(cfg.restore)
 	if i.ns, err = d.useNamespace(cfg.ns); err != nil {
@@ -144,7 +147,7 @@ func (i *Interface) createQP(restore *State) error {
 	if i.sendCQ, err = dev.CreateCQ(rdma.CQConfig{Depth: i.drv.params.SendQueueSize}); err != nil {
 		return err
 	}
-	i.recvCQ, err = dev.CreateCQ(rdma.CQConfig{Depth: 2 * i.drv.params.RecvQueueSize, Handler: i.receive})
+	i.recvCQ, err = dev.CreateCQ(rdma.CQConfig{Depth: i.recvDepth(), Handler: i.receive})
 	if err != nil {
 		return err
 	}
@@ -163,10 +166,24 @@ func (i *Interface) createQP(restore *State) error {
 		cfg.Num = 0
 		i.qp, err = i.pd.CreateQP(cfg)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return i.createRC()
+}
+
+// recvDepth is how many receive completions may wait: those of the UD pair
+// and of the shared queue, or of all incoming connections.
+func (i *Interface) recvDepth() int {
+	attr, n := i.port.rdma.Device().Attr(), i.drv.params.RecvQueueSize
+	if i.port.cm == nil || attr.Caps&rdma.CapSRQ != 0 {
+		return min(4*n, attr.MaxCQE)
+	}
+	return min((2+i.drv.params.MaxNonSRQConnQP)*n, attr.MaxCQE)
 }
 
 func (i *Interface) closeQP() {
+	i.closeRC()
 	_ = i.qp.Close()
 	_ = i.sendCQ.Close()
 	_ = i.recvCQ.Close()

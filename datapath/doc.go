@@ -20,6 +20,10 @@
 //     the TUN and passes ARP and ND to the loop. It mostly runs on the
 //     sender's transmitter, within one process.
 //
+// In connected mode (connected.go) the loop also owns the connections; the
+// transmitter posts to their queue pairs, the receiver takes their messages
+// from the same completion queue.
+//
 // What the loop publishes for the other two is atomic: txView, neigh.Entry,
 // path.Peer, mcast.Group.
 //

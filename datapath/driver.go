@@ -233,6 +233,7 @@ func (d *Driver) AddPort(cfg PortConfig) (*Interface, error) {
 		return nil, system("add port", cfg.Name, err)
 	}
 	p.sa = sa
+	p.openCM()
 	pk, err := cfg.Port.PKey(0)
 	if err != nil {
 		pk = rdma.PKeyDefault
@@ -243,7 +244,7 @@ func (d *Driver) AddPort(cfg PortConfig) (*Interface, error) {
 	}
 	i, err := d.create(cc)
 	if err != nil {
-		_ = sa.Close()
+		p.closeClients()
 		return nil, err
 	}
 	p.cancel = []func(){cfg.Port.Device().SubscribeEvents(p.onEvent), sa.SubscribeGroups(p.onGroup)}
@@ -297,7 +298,7 @@ func (d *Driver) closePort(p *port, keep bool) {
 	for _, i := range parents {
 		i.remove(keep)
 	}
-	_ = p.sa.Close()
+	p.closeClients()
 }
 
 // removals is how many interfaces are removed at a time.

@@ -227,12 +227,22 @@ func (i *Interface) updateReceive() {
 	}
 }
 
+// hiddenFeatures are checksum offloads that connected mode does not offer to
+// users, and that are used nevertheless where the adapter can: a checksum that
+// is not needed is not made.
+func (i *Interface) hiddenFeatures() FeatureSet {
+	if i.mode != Connected || i.port.rdma.Device().Attr().Caps&rdma.CapRCIPCsum == 0 {
+		return 0
+	}
+	return i.wanted & i.offered() & (fIPCsum | fIPv6Csum)
+}
+
 // tunFeatures are the offloads that the host may leave to us. The TUN knows
 // one checksum offload for both protocols: what the adapter does not do of it,
 // the transmitter does.
 func (i *Interface) tunFeatures() tun.Features {
 	var f tun.Features
-	if i.active&(fIPCsum|fIPv6Csum) != 0 {
+	if i.active&(fIPCsum|fIPv6Csum) != 0 || i.hiddenFeatures() != 0 {
 		f |= tun.FeatureCsum
 	}
 	if i.active&fTSO != 0 {

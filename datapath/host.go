@@ -91,6 +91,7 @@ func (i *Interface) followMTU(v int) {
 		i.setHostMTU(i.mtu.mtu)
 		return
 	}
+	i.warnMulticast(eff)
 	i.mtu.mtu = eff
 	if eff != v {
 		i.log().Warn("mtu is limited by the broadcast group", "mtu", v, "limit", eff)

@@ -32,6 +32,7 @@ type Interface struct {
 	pd             rdma.PD
 	sendCQ, recvCQ rdma.CQ
 	qp             rdma.QP
+	conns          connState
 
 	stats stats
 	info  atomic.Pointer[Info]
@@ -92,14 +93,23 @@ func (i *Interface) broadcastAddr() encap.HardwareAddr {
 // broadcastMGID is the broadcast-GID.
 func (i *Interface) broadcastMGID() rdma.GID { return i.broadcastAddr().GID() }
 
-// hwFlags are the flags of the own address: none while the interface takes no
-// connections (RFC 4391 section 9.1.1).
-func (i *Interface) hwFlags() uint8 { return 0 }
+// hwFlags are the flags of the own address: RC whatever the mode is, unless
+// the adapter has no connections (RFC 4391 section 9.1.1, RFC 4755 section
+// 3.1, kernel ipoib_cm_dev_init).
+func (i *Interface) hwFlags() uint8 {
+	if i.conns.table == nil {
+		return 0
+	}
+	return encap.FlagRC
+}
 
 // setAddr makes the address of GID and queue pair and shows it where it can
 // be seen.
 func (i *Interface) setAddr(gid rdma.GID) {
 	i.addr = encap.UnicastAddr(i.hwFlags(), i.qp.Num(), gid)
+	if i.conns.table != nil {
+		i.conns.table.SetAddr(i.addr)
+	}
 	i.refreshAlias()
 	i.updateViews()
 }
@@ -134,7 +144,9 @@ func (i *Interface) updateViews() {
 	} else {
 		i.tx.Store(&txView{
 			qp: i.qp, qkey: i.qkey, addr: i.addr,
-			limit: i.mtu.group + encap.HeaderLen, broadcast: i.groups.Broadcast(), features: i.active,
+			rc: i.mode == Connected, rcCsum: i.port.rdma.Device().Attr().Caps&rdma.CapRCIPCsum != 0,
+			limit: i.mtu.group + encap.HeaderLen, broadcast: i.groups.Broadcast(),
+			features: i.active | i.hiddenFeatures(),
 		})
 	}
 	attr := i.port.rdma.Attr()

@@ -98,5 +98,8 @@ func (i *Interface) dataf(format string, args ...any) {
 
 func (i *Interface) dataOn() bool { return i.drv.Debug.Data.Load() > 0 }
 
+// cmDataOn is dataOn for packets of connections (cm_data_debug_level).
+func (i *Interface) cmDataOn() bool { return i.drv.Debug.CMData.Load() > 0 }
+
 // log returns the logger with the interface's present name.
 func (i *Interface) log() *slog.Logger { return i.drv.sys.Log.With("ifname", i.Name()) }

@@ -12,17 +12,21 @@ type loop struct {
 }
 
 // post queues fn; it never blocks. After close it does nothing.
-func (l *loop) post(fn func()) {
+func (l *loop) post(fn func()) { l.tryPost(fn) }
+
+// tryPost is post; it reports false when the loop is closed.
+func (l *loop) tryPost(fn func()) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return
+		return false
 	}
 	l.queue = append(l.queue, fn)
 	if !l.active {
 		l.active = true
 		go l.run()
 	}
+	return true
 }
 
 func (l *loop) run() {

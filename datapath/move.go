@@ -114,7 +114,11 @@ func (d *Driver) revive(i *Interface) {
 		i.ifindex = 0
 		i.host.addrs = nil
 		i.alias = ""
-		i.mtu = newMTUState(i.port.rdma.Attr().MaxMTU)
+		i.mtu = newMTUState(i.port.rdma.Attr().MaxMTU, i.mtu.maxCM)
+		i.mtu.connected = i.mode == Connected
+		if i.mtu.connected {
+			i.mtu.mtu = i.mtu.maxCM
+		}
 		if err := i.openTUN(nil); err != nil {
 			i.log().Error("cannot make the interface again", "err", err)
 			return

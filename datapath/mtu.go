@@ -16,8 +16,9 @@ import (
 //	group MTU    UD MTU of the broadcast group (kernel mcast_mtu); it limits
 //	             datagram mode and all multicast
 //	admin MTU    what the user asked for last (kernel admin_mtu)
+//	max CM MTU   largest IP packet in connected mode, 65520
 //	MTU          what the interface has: min(group MTU, admin MTU) in
-//	             datagram mode
+//	             datagram mode, what the user asked for in connected mode
 //
 // A message is an IP packet with its encapsulation header: MTU + 4.
 const (
@@ -37,18 +38,21 @@ func udMTU(m rdma.MTU) int { return m.Bytes() - encap.HeaderLen }
 // mtuState are the MTUs of one interface, owned by its loop.
 type mtuState struct {
 	max   int // max UD MTU
+	maxCM int // max CM MTU
 	group int // group MTU; max before the first join
 	admin int
 	mtu   int
+	// connected is set in connected mode.
+	connected bool
 }
 
-func newMTUState(portMax rdma.MTU) mtuState {
+func newMTUState(portMax rdma.MTU, maxCM int) mtuState {
 	m := udMTU(portMax)
-	return mtuState{max: m, group: m, admin: m, mtu: m}
+	return mtuState{max: m, maxCM: maxCM, group: m, admin: m, mtu: m}
 }
 
-// change applies a request in datagram mode and returns the MTU to be set, or
-// the refusal of ipoib_change_mtu.
+// change applies a request and returns the MTU to be set, or the refusal of
+// ipoib_change_mtu.
 func (s *mtuState) change(name string, v int) (int, error) {
 	switch {
 	case v == s.mtu:
@@ -57,6 +61,10 @@ func (s *mtuState) change(name string, v int) (int, error) {
 		return 0, refuse("set mtu", name, syscall.EINVAL, "mtu greater than device maximum")
 	case v < MinMTU:
 		return 0, refuse("set mtu", name, syscall.EINVAL, "mtu less than device minimum")
+	case s.connected && v > s.maxCM:
+		return 0, refuse("set mtu", name, syscall.EINVAL, "")
+	case s.connected:
+		return v, nil
 	case v < minUDMTU, v > s.max:
 		return 0, refuse("set mtu", name, syscall.EINVAL, "")
 	}
@@ -72,5 +80,8 @@ func (s *mtuState) joined(m rdma.MTU) int {
 		s.admin = g
 	}
 	s.group = g
+	if s.connected {
+		return s.mtu
+	}
 	return min(s.group, s.admin)
 }

@@ -173,7 +173,7 @@ func (i *Interface) receiveNeighborMessage(m encap.ND, slid rdma.LID) {
 	if m.Type() == encap.NeighborAdvertisement {
 		ll, err = m.TLLA()
 	}
-	if err == nil {
+	if err == nil && slid != 0 { // over a connection there is none
 		i.paths.Seen(ll.GID(), slid)
 	}
 	if m.Type() == encap.NeighborSolicitation {

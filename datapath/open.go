@@ -96,6 +96,7 @@ func (i *Interface) ibOpen() {
 		return
 	}
 	i.opened = true
+	i.openConns()
 	i.ibUp()
 }
 
@@ -143,6 +144,9 @@ func (i *Interface) ibDown() {
 	i.groups.Stop()
 	i.groups.Flush()
 	i.paths.Flush()
+	if i.conns.table != nil {
+		i.conns.table.Distrust()
+	}
 	i.neighs.Flush(func(e *neighbour) bool { return !isPermanent(e) })
 	for ip := range i.host.dad {
 		i.stopDAD(ip)
@@ -159,6 +163,7 @@ func (i *Interface) ibStop() {
 		return
 	}
 	i.opened = false
+	i.stopConns()
 	// ERR flushes what is posted; nothing of it is waited for, since sends
 	// are complete when they return.
 	if err := i.qp.Modify(rdma.QPAttr{State: rdma.QPSErr}, rdma.QPAttrState); err != nil {

@@ -8,6 +8,7 @@ import (
 	"ipoib/datapath/path"
 	"ipoib/datapath/tun"
 	"ipoib/rdma"
+	"ipoib/rdma/cm"
 	"ipoib/rdma/mad"
 	"ipoib/rdma/sa"
 )
@@ -42,7 +43,16 @@ type port struct {
 	drv    *Driver
 	rdma   rdma.Port
 	sa     SubnetAdmin
+	cm     *cm.CM // nil: no connections
 	cancel []func()
+}
+
+// closeClients detaches from the port.
+func (p *port) closeClients() {
+	if p.cm != nil {
+		_ = p.cm.Close()
+	}
+	_ = p.sa.Close()
 }
 
 // onEvent passes an event of the port to its interfaces, children first.
@@ -56,6 +66,13 @@ func (p *port) onEvent(e rdma.AsyncEvent) {
 }
 
 func (i *Interface) onEvent(e rdma.AsyncEvent) {
+	if i.removed {
+		return
+	}
+	if e.QP != nil {
+		i.onQPEvent(e)
+		return
+	}
 	level, ok := levelOf(e.Type)
 	if !ok {
 		return

@@ -22,7 +22,7 @@ func (i *Interface) newTables() {
 		Changed: func(e *neighbour, q []tun.Packet) {
 			peer := i.point(e)
 			for _, p := range q {
-				i.paths.Send(peer, p)
+				i.sendPeer(peer, p)
 			}
 		},
 		Failed: func(_ *neighbour, q []tun.Packet) {
@@ -42,10 +42,11 @@ func (i *Interface) newTables() {
 	i.paths = path.NewTable(sys.Clock, path.Hooks{
 		Query:       i.queryPath,
 		MakeAH:      i.pathAH,
-		Send:        i.send,
+		Send:        i.sendDatagram,
 		Drop:        func(p tun.Packet) { i.dropTX(p, TXNoPath) },
-		PeerChanged: func(*path.Peer) {},
+		PeerChanged: i.peerChanged,
 		PeerRemoved: i.peerRemoved,
+		InUse:       i.peerInUse,
 		Post:        i.loop.post,
 	})
 	i.groups = mcast.NewTable(sys.Clock, i.mcastHooks())
@@ -57,12 +58,12 @@ func (i *Interface) slowTransmit(ip encap.IP, p tun.Packet) {
 		i.dropTX(p, TXNotReady)
 		return
 	}
-	if limit := i.mtu.group + encap.HeaderLen; i.tooLong(p, limit) {
-		i.dropTooLong(ip, p, limit)
-		return
-	}
 	encap.PutHeader(p.Buf.Bytes(), ip.EtherType)
+	limit := i.mtu.group + encap.HeaderLen
+	long := i.tooLong(p, limit)
 	switch {
+	case long && (i.mode == Datagram || ip.IsLimitedBroadcast() || ip.IsMulticast()):
+		i.dropTooLong(ip, p, limit)
 	case ip.IsLimitedBroadcast():
 		i.sendGroup(ip.Dst, i.broadcastMGID(), p, false)
 	case ip.IsMulticast():
@@ -78,9 +79,14 @@ func (i *Interface) slowTransmit(ip encap.IP, p tun.Packet) {
 func (i *Interface) dropTooLong(ip encap.IP, p tun.Packet, limit int) {
 	i.warnf("packet len %d (> %d) too long to send, dropping", p.Buf.Len(), limit)
 	// The error comes from the destination, as if the far end of the link
-	// had sent it: the host discards packets from its own addresses.
+	// had sent it: the host discards IPv4 packets from its own addresses. One
+	// about a group, which there is for IPv6 only, comes from ourselves.
+	src := ip.Dst
+	if src.IsMulticast() {
+		src, _ = i.sourceFor(src)
+	}
 	i.writeHost(encap.ICMPv6ErrorMaxLen, func(b []byte) (int, error) {
-		return encap.PutPacketTooBig(b, p.Buf.Bytes()[encap.HeaderLen:], ip.Dst, i.mtu.group)
+		return encap.PutPacketTooBig(b, p.Buf.Bytes()[encap.HeaderLen:], src, i.mtu.group)
 	})
 	i.dropTX(p, TXTooLong)
 }
@@ -141,7 +147,11 @@ func (i *Interface) resolve(e *neighbour, p tun.Packet) {
 	if peer == nil || peer.Dead() {
 		peer = i.point(e)
 	}
-	i.paths.Send(peer, p)
+	if ip, err := encap.ParseIP(p.Buf.Bytes()[encap.HeaderLen:]); err == nil && ip.IsND() {
+		i.paths.Send(peer, p) // resolution goes by UD (RFC 4755 section 7)
+		return
+	}
+	i.sendPeer(peer, p)
 }
 
 // point makes the entry's address the target of its packets.
@@ -155,6 +165,9 @@ func (i *Interface) point(e *neighbour) *path.Peer {
 // of its neighbours makes a new one.
 func (i *Interface) peerRemoved(peer *path.Peer) {
 	i.debugf("neigh free for %06x %s", uint32(peer.Addr.QPN()), peer.Addr.GID().Full())
+	if i.conns.table != nil {
+		i.conns.table.ForgetPeer(peer)
+	}
 	i.neighs.Entries(func(e *neighbour) { e.Target.CompareAndSwap(peer, nil) })
 }
 

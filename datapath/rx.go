@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"ipoib/datapath/connected"
 	"ipoib/datapath/encap"
 	"ipoib/datapath/lro"
 	"ipoib/datapath/tun"
@@ -19,6 +20,10 @@ import (
 //     alone then.
 //  4. IP packets are written to the TUN, in the buffers that they came in.
 //  5. The receive buffers are posted again.
+//
+// Messages of connections come to the same queue. They carry IPv4 and IPv6
+// only (RFC 4755 section 4); a peer may send by either way at any time. As in
+// the driver they are neither verified nor merged.
 
 // rxBatchLen is how many completions are polled at once.
 const rxBatchLen = 32
@@ -38,6 +43,12 @@ type rxBatch struct {
 	wcs    [rxBatchLen]rdma.WorkCompletion
 	out    []tun.Packet
 	merger lro.Merger
+	// rc are packets of connections, which are not merged.
+	rc []tun.Packet
+	// Receive buffers to be posted again: of the UD pair, of the SRQ, and of
+	// the connection that messages came over last.
+	ud, shared, own int
+	conn            *connected.Conn
 }
 
 // receive is the handler of the receive completion queue.
@@ -52,29 +63,75 @@ func (i *Interface) receive(cq rdma.CQ) {
 			return
 		}
 		v := i.rx.Load()
-		credits := 0
-		b.out = b.out[:0]
+		b.out, b.rc = b.out[:0], b.rc[:0]
 		for k := range b.wcs[:n] {
 			wc := &b.wcs[k]
 			if wc.Status != rdma.WCSuccess {
 				i.receiveError(wc)
 				continue
 			}
-			credits += wc.Offload.Segments(wc.Buf.Len())
+			if wc.QP == i.qp {
+				b.ud += wc.Offload.Segments(wc.Buf.Len())
+			} else {
+				i.receivedOn(wc, b)
+			}
 			i.receiveOne(v, wc, b)
 		}
-		if credits > 0 {
-			// It fails only when the queue pair went to RESET meanwhile.
-			_ = i.qp.PostRecv(credits)
-		}
+		i.repost(b)
 		i.writeOut(v, b)
 	}
+}
+
+// receivedOn notes a message of a connection.
+func (i *Interface) receivedOn(wc *rdma.WorkCompletion, b *rxBatch) {
+	if b.conn == nil || b.conn.QP != wc.QP {
+		i.repostOwn(b)
+		b.conn = i.conns.table.Lookup(wc.QP)
+	}
+	if i.conns.srq != nil {
+		b.shared++
+	} else {
+		b.own++
+	}
+	if b.conn != nil {
+		b.conn.Received()
+	}
+}
+
+// repost makes the receive buffers of a batch available again. It fails only
+// when a queue went down meanwhile.
+func (i *Interface) repost(b *rxBatch) {
+	if b.ud > 0 {
+		_ = i.qp.PostRecv(b.ud)
+	}
+	if b.shared > 0 {
+		_ = i.conns.srq.PostRecv(b.shared)
+	}
+	i.repostOwn(b)
+	b.ud, b.shared, b.conn = 0, 0, nil
+}
+
+func (i *Interface) repostOwn(b *rxBatch) {
+	if b.own > 0 && b.conn != nil {
+		_ = b.conn.QP.PostRecv(b.own)
+	}
+	b.own = 0
 }
 
 // receiveError takes a receive that completed with an error.
 func (i *Interface) receiveError(wc *rdma.WorkCompletion) {
 	if wc.Buf != nil {
 		wc.Buf.Free()
+	}
+	if wc.QP != i.qp {
+		if wc.Status != rdma.WCWRFlushErr {
+			i.stats.drop(RXCompletion)
+		}
+		i.debugf("cm recv error (status=%d, wrid=%d vend_err 0x%x)", wc.Status, wc.ID, wc.VendorErr)
+		if c := i.conns.table.Lookup(wc.QP); c != nil {
+			c.Fail(wc.Status)
+		}
+		return
 	}
 	if wc.Status == rdma.WCWRFlushErr {
 		return
@@ -86,7 +143,8 @@ func (i *Interface) receiveError(wc *rdma.WorkCompletion) {
 // receiveOne sorts one message; it owns the buffer.
 func (i *Interface) receiveOne(v *rxView, wc *rdma.WorkCompletion, b *rxBatch) {
 	buf := wc.Buf
-	if v == nil || !v.up || i.isEcho(v, wc) {
+	ud := wc.QP == i.qp
+	if v == nil || !v.up || ud && i.isEcho(v, wc) {
 		if v != nil && v.up {
 			i.stats.drop(RXEcho)
 		}
@@ -94,12 +152,20 @@ func (i *Interface) receiveOne(v *rxView, wc *rdma.WorkCompletion, b *rxBatch) {
 		return
 	}
 	msg := buf.Bytes()
-	if i.dataOn() {
+	switch {
+	case !ud && i.cmDataOn():
+		i.dataf("cm recv completion: received %d bytes, connection 0x%x", len(msg), uint32(wc.QP.Num()))
+	case ud && i.dataOn():
 		i.dataf("received %d bytes, SLID 0x%04x", len(msg), uint16(wc.SLID))
 	}
 	typ, packet, err := encap.Decap(msg)
 	if err != nil {
 		i.stats.drop(RXShort)
+		buf.Free()
+		return
+	}
+	if !ud && !typ.OnConnection() {
+		i.stats.drop(RXRCType)
 		buf.Free()
 		return
 	}
@@ -120,7 +186,11 @@ func (i *Interface) receiveOne(v *rxView, wc *rdma.WorkCompletion, b *rxBatch) {
 				return
 			}
 		}
-		b.out = append(b.out, tun.Packet{Buf: buf, Offload: i.verified(v, wc)})
+		if ud {
+			b.out = append(b.out, tun.Packet{Buf: buf, Offload: i.verified(v, wc)})
+		} else {
+			b.rc = append(b.rc, tun.Packet{Buf: buf, Offload: wc.Offload})
+		}
 		return
 	case encap.EtherTypeARP:
 		arp := encap.ARP(packet)
@@ -222,6 +292,12 @@ func (i *Interface) writeOut(v *rxView, b *rxBatch) {
 		out = b.merger.Merge(out, v.merge)
 		i.stats.did(RXMerged, len(b.out)-len(out))
 	}
+	i.write(out)
+	i.write(b.rc)
+}
+
+// write writes packets to the TUN and frees them. writeMu is held.
+func (i *Interface) write(out []tun.Packet) {
 	if len(out) == 0 {
 		return
 	}

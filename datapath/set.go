@@ -46,12 +46,12 @@ func (i *Interface) SetUp(up bool) error {
 
 // SetMTU sets the MTU in bytes (kernel ipoib_change_mtu): in datagram mode 72
 // to the port's maximum; above the broadcast group's MTU it is remembered and
-// the group's is used.
+// the group's is used. In connected mode up to 65520.
 func (i *Interface) SetMTU(v int) error {
 	return i.set("set mtu", func() error {
 		eff, err := i.mtu.change(i.name, v)
 		if err != nil {
-			if v >= minUDMTU && v <= MaxMTU {
+			if v >= minUDMTU && v <= MaxMTU && i.mode == Datagram {
 				i.debugf("MTU must be smaller than the underlying link layer MTU - 4 (%d)", i.mtu.max)
 			}
 			return err
@@ -59,6 +59,7 @@ func (i *Interface) SetMTU(v int) error {
 		if eff == i.mtu.mtu {
 			return nil
 		}
+		i.warnMulticast(eff)
 		if err := i.ns.ns.SetMTU(i.ifindex, eff); err != nil {
 			return system("set mtu", i.name, err)
 		}
@@ -128,16 +129,45 @@ func (i *Interface) checkMode(op string, m Mode) error {
 }
 
 // SetMode switches between datagram and connected mode (kernel
-// ipoib_set_mode). Connected mode needs the RC flag in the own address.
+// ipoib_set_mode). Connected mode needs the RC flag in the own address. The
+// MTU goes to the largest there is, or down to that of the broadcast group;
+// outgoing connections end, and packets that wait are dropped.
 func (i *Interface) SetMode(m Mode) error {
 	return i.set("set mode", func() error {
 		if err := i.checkMode("set mode", m); err != nil {
 			return err
 		}
-		i.mode = m
+		if m == i.mode {
+			return nil
+		}
+		i.mode, i.mtu.connected = m, m == Connected
+		if m == Connected {
+			i.warnf("enabling connected mode will cause multicast packet drops")
+		}
 		i.updateFeatures()
+		i.publish() // subscribers hear of features and MTU one by one
+		mtu := i.mtu.maxCM
+		if m == Datagram {
+			mtu = min(i.mtu.group, i.mtu.mtu)
+		}
+		if eff, err := i.mtu.change(i.name, mtu); err == nil && eff != i.mtu.mtu {
+			i.warnMulticast(eff)
+			i.mtu.mtu = eff
+			i.setHostMTU(eff)
+			i.checkIPv6()
+		}
+		i.paths.Flush()
+		i.updateViews()
+		i.voidDests()
 		return nil
 	})
+}
+
+// warnMulticast says that groups do not take packets of the MTU.
+func (i *Interface) warnMulticast(mtu int) {
+	if i.mode == Connected && mtu > i.mtu.group {
+		i.warnf("mtu > %d will cause multicast packet drops.", i.mtu.group)
+	}
 }
 
 // SetUmcast makes the interface leave groups that other users of the port

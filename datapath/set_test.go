@@ -99,7 +99,7 @@ func TestFollowsTheHost(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.settle()
-		if l, _ := h.ns.LinkByName("ib0"); !strings.HasPrefix(l.Alias, "ipoib 00:00:00:") || !strings.Contains(l.Alias, " brd 00:ff:ff:ff:ff:12:40:1b:ff:ff") {
+		if l, _ := h.ns.LinkByName("ib0"); !strings.HasPrefix(l.Alias, "ipoib 80:00:00:") || !strings.Contains(l.Alias, " brd 00:ff:ff:ff:ff:12:40:1b:ff:ff") {
 			t.Errorf("alias %q", l.Alias)
 		}
 		if err := h.ns.SetUp(idx, false); err != nil {

@@ -74,10 +74,5 @@ func (d *Driver) RestoreChild(p *Interface, ns hostnet.Namespace, s State) (*Int
 		return nil, err
 	}
 	i.start(&s)
-	if s.Mode != Datagram {
-		if err := i.SetMode(s.Mode); err != nil {
-			i.log().Warn("cannot restore the mode", "mode", s.Mode.String(), "err", err)
-		}
-	}
 	return i, nil
 }

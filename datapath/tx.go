@@ -1,6 +1,7 @@
 package datapath
 
 import (
+	"errors"
 	"net/netip"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 //  1. Read takes what waits (transmitter goroutine).
 //  2. classify finds the destination: by the goroutine's own cache, by the
 //     table that the loop fills, or by handing the packet to the loop.
-//  3. The sends of the batch are posted at once.
+//  3. The sends of the batch are posted at once: datagrams, and those of each
+//     connection.
 //  4. Receivers in this process that got packets run (EventBatch).
 //
 // Packets to one neighbour keep their order, except the first ones, which wait
@@ -34,7 +36,9 @@ type txView struct {
 	qp        rdma.QP
 	qkey      rdma.QKey
 	addr      encap.HardwareAddr
-	limit     int // largest message in bytes
+	limit     int  // largest datagram in bytes
+	rc        bool // connected mode: connections are used where there are some
+	rcCsum    bool // connections take checksums that are left to the device
 	broadcast *mcast.Group
 	features  FeatureSet // active
 }
@@ -57,8 +61,16 @@ type transmitter struct {
 	gen   uint64
 	cache map[netip.Addr]dest
 	wrs   []rdma.SendWR
+	rc    []rcBatch // of the connections of this batch; the rest is spare
+	rcLen int
 	ev    rdma.EventBatch
 	now   time.Time
+}
+
+// rcBatch are the sends over one connection.
+type rcBatch struct {
+	qp  rdma.QP
+	wrs []rdma.SendWR
 }
 
 // startTransmitter begins to read the device. It runs on the loop.
@@ -93,12 +105,33 @@ func (t *transmitter) batch(pkts []tun.Packet) {
 		clear(t.cache)
 	}
 	t.now = i.drv.sys.Clock.Now()
-	t.wrs = t.wrs[:0]
+	t.wrs, t.rcLen = t.wrs[:0], 0
 	for _, p := range pkts {
 		t.classify(v, p)
 	}
 	i.post(v.qp, t.wrs, &t.ev)
+	for k := range t.rc[:t.rcLen] {
+		b := &t.rc[k]
+		i.post(b.qp, b.wrs, &t.ev)
+		b.qp = nil
+	}
 	t.ev.Run()
+}
+
+// add adds a send over a connection to the batch.
+func (t *transmitter) add(qp rdma.QP, wr rdma.SendWR) {
+	for k := t.rcLen - 1; k >= 0; k-- {
+		if b := &t.rc[k]; b.qp == qp {
+			b.wrs = append(b.wrs, wr)
+			return
+		}
+	}
+	if t.rcLen == len(t.rc) {
+		t.rc = append(t.rc, rcBatch{wrs: make([]rdma.SendWR, 0, txBatch)})
+	}
+	b := &t.rc[t.rcLen]
+	t.rcLen++
+	b.qp, b.wrs = qp, append(b.wrs[:0], wr)
 }
 
 // classify adds a packet to the batch, or hands it to the loop.
@@ -116,7 +149,7 @@ func (t *transmitter) classify(v *txView, p tun.Packet) {
 	if ip.IsND() && !i.addLinkLayerOption(v, &p) {
 		return
 	}
-	if i.tooLong(p, v.limit) {
+	if !v.rc && i.tooLong(p, v.limit) {
 		i.handOver(ip, p)
 		return
 	}
@@ -135,18 +168,24 @@ func (t *transmitter) classify(v *txView, p tun.Packet) {
 		}
 		t.cache[ip.Dst] = d
 	}
-	to := t.target(&d)
-	if to == nil {
+	to := t.target(&d, v.carries(&p) && !ip.IsND())
+	if to == nil || i.tooLong(p, v.limitOf(to)) {
 		i.handOver(ip, p)
 		return
 	}
 	encap.PutHeader(p.Buf.Bytes(), ip.EtherType)
-	if i.dataOn() {
+	switch {
+	case to.QP != nil && i.cmDataOn():
+		i.dataf("sending packet: length %d connection 0x%x", p.Buf.Len(), uint32(to.QP.Num()))
+	case to.QP == nil && i.dataOn():
 		i.dataf("sending packet, length=%d dest_qpn=0x%06x", p.Buf.Len(), uint32(to.QPN))
 	}
-	t.wrs = append(t.wrs, rdma.SendWR{
-		Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: v.qkey, Offload: p.Offload,
-	})
+	wr := rdma.SendWR{Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: v.qkey, Offload: p.Offload}
+	if to.QP != nil {
+		t.add(to.QP, wr)
+		return
+	}
+	t.wrs = append(t.wrs, wr)
 }
 
 // offload checks the work that the host left to the interface and does what
@@ -198,8 +237,24 @@ func (t *transmitter) cut(v *txView, p *tun.Packet, complete bool) {
 	p.Buf.Free()
 }
 
-// target returns where packets to d go, or nil when they have to wait.
-func (t *transmitter) target(d *dest) *path.Target {
+// carries reports whether a packet may go over a connection: in connected
+// mode, and with no more work left to the device than that does. Large sends
+// were made before the mode changed.
+func (v *txView) carries(p *tun.Packet) bool {
+	return v.rc && p.Offload.Segment == rdma.SegmentNone && (v.rcCsum || !p.Offload.Checksum)
+}
+
+// limitOf is the largest message that goes to a target.
+func (v *txView) limitOf(to *path.Target) int {
+	if to.QP != nil {
+		return to.Limit
+	}
+	return v.limit
+}
+
+// target returns where packets to d go, or nil when they have to wait. rc says
+// that a connection may be used.
+func (t *transmitter) target(d *dest, rc bool) *path.Target {
 	if n := d.neigh; n != nil {
 		peer := n.Target.Load()
 		if peer == nil {
@@ -209,6 +264,14 @@ func (t *transmitter) target(d *dest) *path.Target {
 			t.i.loop.post(func() { t.i.neighs.Used(n) })
 		}
 		peer.Touch(t.now)
+		if rc {
+			if to := peer.RC.Load(); to != nil {
+				return to
+			}
+			if peer.Wake() {
+				t.i.loop.post(func() { t.i.wants(peer) })
+			}
+		}
 		return peer.Target.Load()
 	}
 	d.group.Touch(t.now)
@@ -284,7 +347,7 @@ func (i *Interface) post(qp rdma.QP, wrs []rdma.SendWR, ev *rdma.EventBatch) {
 		packets--
 		bytes -= txBytes(&wrs[0])
 		wrs[0].Buf.Free()
-		i.stats.drop(TXPost)
+		i.stats.drop(postDrop(err))
 		wrs = wrs[1:]
 	}
 	i.stats.txPackets.Add(packets)
@@ -303,8 +366,25 @@ func txBytes(wr *rdma.SendWR) uint64 {
 
 // send posts one packet from the loop.
 func (i *Interface) send(to path.Target, p tun.Packet) {
+	qp := i.qp
+	if to.QP != nil {
+		if i.tooLong(p, to.Limit) {
+			i.sendTooLong(p, to.Limit)
+			return
+		}
+		qp = to.QP
+	}
 	wr := []rdma.SendWR{{Buf: p.Buf, AH: to.AH, RemoteQPN: to.QPN, RemoteQKey: i.qkey, Offload: p.Offload}}
-	i.post(i.qp, wr, nil)
+	i.post(qp, wr, nil)
+}
+
+// postDrop is the reason of a send that was not taken: the send queue of a
+// connection is full while its messages are not acknowledged.
+func postDrop(err error) Drop {
+	if errors.Is(err, rdma.ErrQueueFull) {
+		return TXRCQueueFull
+	}
+	return TXPost
 }
 
 // dropTX drops a packet in the loop.

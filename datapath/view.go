@@ -2,11 +2,13 @@ package datapath
 
 import (
 	"bytes"
+	"cmp"
 	"net/netip"
 	"slices"
 	"syscall"
 	"time"
 
+	"ipoib/datapath/connected"
 	"ipoib/datapath/encap"
 	"ipoib/datapath/mcast"
 	"ipoib/datapath/neigh"
@@ -24,11 +26,14 @@ type NeighView struct {
 	// address.
 	Idle   time.Duration
 	Queued int
-	// Transport is how packets go there ("ud"), QPN to which queue pair, MTU
-	// how large they may be in bytes.
-	Transport string
-	QPN       rdma.QPN
-	MTU       int
+	// Transport is how packets go there ("ud" or "rc"), QPN to which queue
+	// pair, LocalQPN from which, MTU how large they may be in bytes.
+	Transport     string
+	QPN, LocalQPN rdma.QPN
+	MTU           int
+	// Connection is the state of the connection in connected mode ("idle",
+	// "connecting", "connected", "backoff"), "" to peers that take none.
+	Connection string
 	// LID is the way's destination, 0 while it is unknown.
 	LID rdma.LID
 }
@@ -47,6 +52,8 @@ func (i *Interface) Neighbours() []NeighView {
 			}
 			if e.State().HasAddr() {
 				v.Addr, v.Transport, v.QPN, v.MTU = e.Addr(), "ud", e.Addr().QPN(), i.mtu.group
+				v.LocalQPN = i.qp.Num()
+				i.viewConnection(&v, e.Target.Load())
 				if p := i.paths.Lookup(e.Addr().GID()); p != nil && p.Complete() {
 					v.LID = p.Record.DLID
 				}
@@ -55,6 +62,61 @@ func (i *Interface) Neighbours() []NeighView {
 		})
 	})
 	slices.SortFunc(out, func(a, b NeighView) int { return a.IP.Compare(b.IP) })
+	return out
+}
+
+// viewConnection adds what there is of a connection to a neighbour.
+func (i *Interface) viewConnection(v *NeighView, peer *path.Peer) {
+	if i.mode != Connected || i.conns.table == nil || !v.Addr.SupportsRC() {
+		return
+	}
+	v.Connection = connected.Idle.String()
+	if peer == nil {
+		return
+	}
+	r := i.conns.table.Remote(peer)
+	if r == nil {
+		return
+	}
+	v.Connection = r.State().String()
+	v.Queued += r.Queued()
+	if c := r.Conn(); c != nil && r.State() == connected.Connected {
+		v.Transport, v.QPN, v.LocalQPN, v.MTU = "rc", c.RemoteQPN(), c.QP.Num(), c.MTU()
+	}
+}
+
+// ConnView is a connection as the commands show it.
+type ConnView struct {
+	// Addr is the peer, zero when it did not say who it is. Active: we asked
+	// for the connection.
+	Addr   encap.HardwareAddr
+	Active bool
+	// State is the state in the communication manager's terms
+	// ("ESTABLISHED").
+	State string
+	// LocalQPN and RemoteQPN are its ends, MTU the largest IP packet that the
+	// peer takes.
+	LocalQPN, RemoteQPN rdma.QPN
+	MTU                 int
+}
+
+// Connections lists the connections of either side, by peer and queue pair.
+func (i *Interface) Connections() []ConnView {
+	var out []ConnView
+	i.loop.call(func() {
+		if i.removed || i.conns.table == nil {
+			return
+		}
+		i.conns.table.Conns(func(c *connected.Conn) {
+			out = append(out, ConnView{
+				Addr: c.Addr, Active: c.Active, State: c.State().String(),
+				LocalQPN: c.QP.Num(), RemoteQPN: c.RemoteQPN(), MTU: max(c.MTU(), 0),
+			})
+		})
+	})
+	slices.SortFunc(out, func(a, b ConnView) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.LocalQPN, b.LocalQPN))
+	})
 	return out
 }
 

@@ -35,6 +35,7 @@ type world struct {
 	net    *hostnettest.Host
 	drv    *Driver
 	hosts  []*host
+	wrap   func(int, rdma.Port) rdma.Port
 
 	mu  sync.Mutex
 	log []string // guarded by mu
@@ -57,6 +58,8 @@ type worldConfig struct {
 	params     Params
 	admin      func(rdma.Port, func()) (SubnetAdmin, error)
 	hca        func(*soft.HCAConfig)
+	port       func(n int, p rdma.Port) rdma.Port // hides abilities of a host's port
+	ports      int                                // of the switch, 16 by default
 	noSM       bool
 	debug      bool
 }
@@ -77,7 +80,7 @@ func inWorld(t *testing.T, cfg worldConfig, fn func(*world)) {
 
 func newWorld(t *testing.T, cfg worldConfig) *world {
 	t.Helper()
-	w := &world{t: t, net: hostnettest.New(t)}
+	w := &world{t: t, net: hostnettest.New(t), wrap: cfg.port}
 	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{
 		Level: LevelData, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
@@ -94,7 +97,7 @@ func newWorld(t *testing.T, cfg worldConfig) *world {
 			t.Fatal(err)
 		}
 	}
-	w.sw, err = w.fabric.AddSwitch(soft.SwitchConfig{NodeGUID: 0x5eef00001000, Desc: "switch", Ports: 16})
+	w.sw, err = w.fabric.AddSwitch(soft.SwitchConfig{NodeGUID: 0x5eef00001000, Desc: "switch", Ports: max(cfg.ports, 16)})
 	must(err)
 	var parts *sm.Partitions
 	if cfg.partitions != "" {
@@ -178,6 +181,9 @@ func (w *world) addHost(n int, change func(*soft.HCAConfig)) *host {
 	p, err := h.hca.Port(1)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.wrap != nil {
+		p = w.wrap(n, p)
 	}
 	h.ib0, err = w.drv.AddPort(PortConfig{Port: p, NS: ns, Name: "ib0"})
 	if err != nil {

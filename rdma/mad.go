@@ -42,7 +42,9 @@ type MADAgentConfig struct {
 type MADAgent interface {
 	// ID is placed by Send into bits 63-32 of the transaction ID of requests
 	// (method bit 7 clear and not a repress); responses carry it back.
-	// Callers leave those bits 0 and compare the lower 32.
+	// Callers leave those bits 0 and compare the lower 32. Of class 0x07,
+	// communication management, it leaves transaction IDs alone: replies are
+	// requests in form there, and must keep the requester's.
 	ID() uint32
 	// Send transmits one datagram. It does not wait and does not retry. The
 	// array is the caller's again when it returns.

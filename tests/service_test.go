@@ -169,7 +169,7 @@ func TestDefaultsStopTeardown(t *testing.T) {
 		t.Errorf("ethtool:\n%s", out)
 	}
 	alias := l.run("ip", "link", "show", "dev", "ib0")
-	if !regexp.MustCompile(`alias ipoib 00:00:00:48:fe:80:.* brd 00:ff:ff:ff:ff:12:40:1b:ff:ff:00:00:00:00:00:00:ff:ff:ff:ff`).MatchString(alias) {
+	if !regexp.MustCompile(`alias ipoib 80:00:00:48:fe:80:.* brd 00:ff:ff:ff:ff:12:40:1b:ff:ff:00:00:00:00:00:00:ff:ff:ff:ff`).MatchString(alias) {
 		t.Errorf("alias:\n%s", alias)
 	}
 	_ = l.serve.Process.Signal(os.Interrupt)

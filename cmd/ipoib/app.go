@@ -55,7 +55,7 @@ func newApp(e env) *cli.App {
 		},
 		Commands: plain(
 			serveCommand(e), labCommand(e), execCommand(), linkCommand(e), monitorCommand(e), pkeyCommand(e),
-			neighCommand(e), pathCommand(e), mcgCommand(e), statsCommand(e), fabricCommand(e), captureCommand(e),
+			neighCommand(e), connCommand(e), pathCommand(e), mcgCommand(e), statsCommand(e), fabricCommand(e), captureCommand(e),
 			paramCommand(e), logCommand(e), completionCommand(e),
 		),
 		CommandNotFound: func(c *cli.Context, name string) {},

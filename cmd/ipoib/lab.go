@@ -32,7 +32,10 @@ func labCommand(e env) *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "up", Usage: "make hosts; those that are there stay",
-				Flags: []cli.Flag{&cli.IntFlag{Name: "hosts", Aliases: []string{"n"}, Usage: "number of hosts", Value: 2}},
+				Flags: []cli.Flag{
+					&cli.IntFlag{Name: "hosts", Aliases: []string{"n"}, Usage: "number of hosts", Value: 2},
+					&cli.StringFlag{Name: "profile", Usage: "of the adapters that are made: full, generic or datagram"},
+				},
 				Action: func(c *cli.Context) error {
 					l, err := newLab(c)
 					if err != nil {
@@ -41,6 +44,7 @@ func labCommand(e env) *cli.Command {
 					if c.Args().Present() {
 						return fmt.Errorf("unexpected argument %q", c.Args().First())
 					}
+					l.Profile = c.String("profile")
 					return l.Up(c.Context, c.Int("hosts"))
 				},
 			},

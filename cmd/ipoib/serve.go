@@ -27,7 +27,7 @@ func serveCommand(e env) *cli.Command {
 		Description: "Without any configuration there is one channel adapter, soft0, with one port and\n" +
 			"the interface ib0. Interfaces stay when the service ends, so that the next one\n" +
 			"takes them over; --teardown removes them. The keys of --hca are ports, guid, mtu,\n" +
-			"speed, width, profile (full or generic), netns, ifname (once per port).",
+			"speed, width, profile (full, generic or datagram), netns, ifname (once per port).",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "configuration file (TOML)", Value: service.DefaultConfig},
 			&cli.StringSliceFlag{Name: "hca", Usage: "channel adapter `NAME[,KEY=VALUE...]`; repeat for more"},

@@ -70,14 +70,14 @@ func named(ifname string, err error) error {
 
 func neighCommand(e env) *cli.Command {
 	list := listing(e, ipoibnl.CmdNeighGet, func(items []ipoibnl.Neigh) error {
-		t := newTable(e.out, "IP", "DEV", "LLADDR", "STATE", "TRANSPORT", "QPN", "LID", "MTU", "IDLE")
+		t := newTable(e.out, "IP", "DEV", "LLADDR", "STATE", "TRANSPORT", "CONN", "LQPN", "QPN", "LID", "MTU", "IDLE")
 		for _, n := range items {
 			idle := (time.Duration(n.IdleMS) * time.Millisecond).Round(time.Second)
 			mtu := any(n.MTU)
 			if n.MTU == 0 {
 				mtu = "-"
 			}
-			t.row(n.IP, n.Ifname, colonHex(n.Addr), n.State, n.Transport, qpn(n.QPN), lid(n.LID), mtu, idle)
+			t.row(n.IP, n.Ifname, colonHex(n.Addr), n.State, n.Transport, dash(n.Connection), qpn(n.LocalQPN), qpn(n.QPN), lid(n.LID), mtu, idle)
 		}
 		return t.flush()
 	}, func(n ipoibnl.Neigh) any {
@@ -109,6 +109,41 @@ func neighCommand(e env) *cli.Command {
 			{Name: "del", Usage: "remove a neighbour", ArgsUsage: "IP dev IFNAME", Action: change(ipoibnl.CmdNeighDel, "del IP dev IFNAME", 2, 2)},
 			{Name: "flush", Usage: "remove all neighbours that are not permanent", ArgsUsage: "dev IFNAME", Action: change(ipoibnl.CmdNeighDel, "flush dev IFNAME", 1, 1)},
 		},
+	}
+}
+
+// dash is s, or a dash where there is nothing.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func connCommand(e env) *cli.Command {
+	return &cli.Command{
+		Name: "conn", Usage: "list the connections of interfaces (connected mode)", ArgsUsage: "[dev IFNAME]",
+		Flags: []cli.Flag{jsonFlag()},
+		Action: listing(e, ipoibnl.CmdConnGet, func(items []ipoibnl.Conn) error {
+			t := newTable(e.out, "LLADDR", "DEV", "SIDE", "STATE", "LQPN", "QPN", "MTU")
+			for _, n := range items {
+				side := "passive"
+				if n.Active {
+					side = "active"
+				}
+				mtu := any(n.MTU)
+				if n.MTU == 0 {
+					mtu = "-"
+				}
+				t.row(colonHex(n.Addr), n.Ifname, side, n.State, qpn(n.LocalQPN), qpn(n.RemoteQPN), mtu)
+			}
+			return t.flush()
+		}, func(n ipoibnl.Conn) any {
+			return struct {
+				ipoibnl.Conn
+				LLAddr string `json:"lladdr,omitempty"`
+			}{n, colonHex(n.Addr)}
+		}),
 	}
 }
 

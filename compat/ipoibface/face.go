@@ -67,6 +67,7 @@ func Register(reg *genl.Registry, cfg Config) (*genl.Registered, error) {
 			do(ipoibnl.CmdServiceGet, 0, nil, f.serviceGet),
 			do(ipoibnl.CmdServiceStop, service, ipoibnl.ServiceStop{}, f.serviceStop),
 			dump(ipoibnl.CmdNeighGet, f.neighDump),
+			dump(ipoibnl.CmdConnGet, f.connDump),
 			do(ipoibnl.CmdNeighSet, admin, ipoibnl.Neigh{}, f.neighSet),
 			do(ipoibnl.CmdNeighDel, admin, ipoibnl.Neigh{}, f.neighDel),
 			dump(ipoibnl.CmdPathGet, f.pathDump),

@@ -23,6 +23,7 @@ func (f *face) neighDump(r *genl.Request) (*genl.Dump, error) {
 				Ifindex: uint32(info.Ifindex), Ifname: info.Name, IP: n.IP, State: n.State.String(),
 				Transport: n.Transport, QPN: uint32(n.QPN), MTU: uint32(n.MTU), LID: uint16(n.LID),
 				Router: n.Router, Queued: uint32(n.Queued), IdleMS: uint64(n.Idle.Milliseconds()),
+				LocalQPN: uint32(n.LocalQPN), Connection: n.Connection,
 			}
 			if !n.Addr.IsZero() {
 				m.Addr = n.Addr[:]
@@ -63,6 +64,28 @@ func (f *face) neighDel(r *genl.Request) error {
 		return i.FlushNeighbours()
 	}
 	return i.DeleteNeighbour(q.IP)
+}
+
+func (f *face) connDump(r *genl.Request) (*genl.Dump, error) {
+	ifaces, err := f.filtered(r)
+	if err != nil {
+		return nil, err
+	}
+	return perInterface(ipoibnl.CmdConnGet, ifaces, func(i *datapath.Interface) []ipoibnl.Conn {
+		info := i.Info()
+		var out []ipoibnl.Conn
+		for _, c := range i.Connections() {
+			m := ipoibnl.Conn{
+				Ifindex: uint32(info.Ifindex), Ifname: info.Name, Active: c.Active, State: c.State,
+				LocalQPN: uint32(c.LocalQPN), RemoteQPN: uint32(c.RemoteQPN), MTU: uint32(c.MTU),
+			}
+			if !c.Addr.IsZero() {
+				m.Addr = c.Addr[:]
+			}
+			out = append(out, m)
+		}
+		return out
+	}), nil
 }
 
 func (f *face) pathDump(r *genl.Request) (*genl.Dump, error) {

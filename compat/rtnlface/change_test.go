@@ -203,6 +203,26 @@ func TestChange(t *testing.T) {
 				func(i *datapath.Info, l *rtlink.Link) bool { return i.Addr == addr && l.Address[19] == addr[19] }},
 			{"umcast", h, func(e *nl.Encoder) { kind(e, rtlink.IPoIB{Umcast: new(uint16(1))}) },
 				func(i *datapath.Info, _ *rtlink.Link) bool { return i.Umcast }},
+			{"connected", h, func(e *nl.Encoder) { kind(e, rtlink.IPoIB{Mode: new(uint16(1))}) },
+				func(i *datapath.Info, l *rtlink.Link) bool {
+					return i.Mode == datapath.Connected && i.MTU == 65520 && *l.MTU == 65520
+				}},
+			{"mtu in connected mode", h, func(e *nl.Encoder) { e.U32(rtlink.AttrMTU, 9000) },
+				func(i *datapath.Info, l *rtlink.Link) bool { return i.MTU == 9000 && *l.MTU == 9000 }},
+			{"datagram and mtu", h, func(e *nl.Encoder) {
+				e.U32(rtlink.AttrMTU, 1500)
+				kind(e, rtlink.IPoIB{Mode: new(uint16(0))})
+			}, func(i *datapath.Info, l *rtlink.Link) bool {
+				return i.Mode == datapath.Datagram && i.MTU == 1500
+			}},
+			{"connected and mtu", h, func(e *nl.Encoder) {
+				e.U32(rtlink.AttrMTU, 30000)
+				kind(e, rtlink.IPoIB{Mode: new(uint16(1))})
+			}, func(i *datapath.Info, _ *rtlink.Link) bool { return i.Mode == datapath.Connected && i.MTU == 30000 }},
+			{"datagram", h, func(e *nl.Encoder) { kind(e, rtlink.IPoIB{Mode: new(uint16(0))}) },
+				func(i *datapath.Info, _ *rtlink.Link) bool {
+					return i.Mode == datapath.Datagram && i.MTU == i.GroupMTU
+				}},
 			{"P_Key is ignored", h, func(e *nl.Encoder) { kind(e, rtlink.IPoIB{PKey: new(uint16(0x8002))}) },
 				func(i *datapath.Info, _ *rtlink.Link) bool { return i.PKey == 0x8001 && i.Umcast }},
 			{"group and mode", h, func(e *nl.Encoder) { e.U32(rtlink.AttrGroup, 7); e.U8(rtlink.AttrLinkmode, 1) },

@@ -42,8 +42,13 @@ func (s State) String() string { return stateNames[s] }
 
 // Target is all that the transmit path needs to send to a peer.
 type Target struct {
+	// AH and QPN address datagrams.
 	AH  rdma.AH
 	QPN rdma.QPN
+	// QP is the queue pair of a connection to the peer, nil for datagrams;
+	// Limit is the largest message that it carries, in bytes.
+	QP    rdma.QP
+	Limit int
 }
 
 // Path is the way to a GID.
@@ -79,16 +84,28 @@ func (p *Path) AH() rdma.AH { return p.ah }
 type Peer struct {
 	Addr encap.HardwareAddr
 	Path *Path
-	// Target is nil while packets have to wait. Any goroutine may read it.
+	// Target is where datagrams go, nil while they have to wait. Any goroutine
+	// may read it.
 	Target atomic.Pointer[Target]
+	// RC is where packets go over a connection, nil while there is none. It
+	// is set by who keeps the connections; any goroutine may read it.
+	RC atomic.Pointer[Target]
 
 	used  atomic.Int64
 	dead  atomic.Bool
+	wake  atomic.Bool // the next use is to be told
 	queue []tun.Packet
 }
 
 // Touch notes a use. Any goroutine may call it.
 func (p *Peer) Touch(now time.Time) { p.used.Store(now.UnixNano()) }
+
+// SetWake makes the next use known to who keeps the connections, or not.
+func (p *Peer) SetWake(on bool) { p.wake.Store(on) }
+
+// Wake reports whether this use is to be told; it does so once. Any goroutine
+// may call it.
+func (p *Peer) Wake() bool { return p.wake.Load() && p.wake.CompareAndSwap(true, false) }
 
 // Dead reports whether the peer has left the table. Any goroutine may call it.
 func (p *Peer) Dead() bool { return p.dead.Load() }
@@ -104,13 +121,16 @@ type Hooks struct {
 	Query func(p *Path) (cancel func())
 	// MakeAH makes the address handle of a new record.
 	MakeAH func(p *Path) (rdma.AH, error)
-	// Send transmits a packet that waited.
-	Send func(to Target, p tun.Packet)
+	// Send transmits a packet as a datagram; n is nil for ARP and ND.
+	Send func(n *Peer, to Target, p tun.Packet)
 	// Drop takes a packet that will not be sent.
 	Drop func(p tun.Packet)
 	// PeerChanged is called when the target of a peer came or went, and
 	// PeerRemoved when a peer left the table.
 	PeerChanged, PeerRemoved func(*Peer)
+	// InUse reports whether an idle peer is to stay for other reasons than
+	// packets to it.
+	InUse func(*Peer) bool
 	// Post runs a function on the owner's goroutine.
 	Post func(func())
 }
@@ -129,14 +149,20 @@ func NewTable(clock clockwork.Clock, h Hooks) *Table {
 	return &Table{hooks: h, clock: clock, paths: make(map[rdma.GID]*Path), peers: make(map[encap.HardwareAddr]*Peer)}
 }
 
-// Peer returns the peer of a unicast address, a new one if there is none. The
-// flags octet does not identify a peer (RFC 4391 section 9.1.1).
+// Peer returns the peer of a unicast address, a new one if there is none, or
+// if the old one's ability to connect has changed. The flags octet does not
+// identify a peer (RFC 4391 section 9.1.1).
 func (t *Table) Peer(a encap.HardwareAddr) *Peer {
 	if p := t.peers[a.Key()]; p != nil {
-		return p
+		if p.Addr.SupportsRC() == a.SupportsRC() {
+			return p
+		}
+		// Another kind of node has the queue pair now: begin anew.
+		t.removePeer(p)
 	}
 	p := &Peer{Addr: a, Path: t.path(a.GID())}
 	p.Touch(t.clock.Now())
+	p.SetWake(a.SupportsRC())
 	t.peers[a.Key()] = p
 	p.Path.peers[a.Key()] = p
 	if p.Path.state == Valid {
@@ -161,7 +187,7 @@ func (t *Table) path(g rdma.GID) *Path {
 func (t *Table) Send(p *Peer, pkt tun.Packet) {
 	p.Touch(t.clock.Now())
 	if to := p.Target.Load(); to != nil {
-		t.hooks.Send(*to, pkt)
+		t.hooks.Send(p, *to, pkt)
 		return
 	}
 	if p.Dead() {
@@ -181,7 +207,7 @@ func (t *Table) Send(p *Peer, pkt tun.Packet) {
 func (t *Table) SendARP(to encap.HardwareAddr, pkt tun.Packet) {
 	p := t.path(to.GID())
 	if p.state == Valid {
-		t.hooks.Send(Target{AH: p.ah, QPN: to.QPN()}, pkt)
+		t.hooks.Send(nil, Target{AH: p.ah, QPN: to.QPN()}, pkt)
 		return
 	}
 	t.start(p)
@@ -233,14 +259,14 @@ func (t *Table) valid(p *Path, ah rdma.AH) {
 		q := n.queue
 		n.queue = nil
 		for _, pkt := range q {
-			t.hooks.Send(Target{AH: ah, QPN: n.Addr.QPN()}, pkt)
+			t.hooks.Send(n, Target{AH: ah, QPN: n.Addr.QPN()}, pkt)
 		}
 		t.point(n)
 	}
 	q := p.arp
 	p.arp = nil
 	for _, a := range q {
-		t.hooks.Send(Target{AH: ah, QPN: a.qpn}, a.p)
+		t.hooks.Send(nil, Target{AH: ah, QPN: a.qpn}, a.p)
 	}
 	if old != nil {
 		_ = old.Close()
@@ -330,9 +356,14 @@ func (t *Table) collect() {
 	t.gc = nil
 	now := t.clock.Now()
 	for _, n := range t.peers {
-		if now.Sub(time.Unix(0, n.used.Load())) >= IdleTime && len(n.queue) == 0 {
-			t.removePeer(n)
+		if now.Sub(time.Unix(0, n.used.Load())) < IdleTime || len(n.queue) > 0 {
+			continue
 		}
+		if t.hooks.InUse(n) {
+			n.Touch(now)
+			continue
+		}
+		t.removePeer(n)
 	}
 	if len(t.peers) > 0 {
 		t.gc = t.clock.AfterFunc(GCInterval, func() { t.hooks.Post(t.collect) })

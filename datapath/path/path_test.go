@@ -47,12 +47,13 @@ func newBench() *bench {
 			}
 			return ah{p.Record.DLID}, nil
 		},
-		Send: func(to Target, p tun.Packet) {
+		Send: func(_ *Peer, to Target, p tun.Packet) {
 			b.log = append(b.log, fmt.Sprintf("send %d to LID %d QP %#x", p.Buf.Len(), to.AH.Attr().DLID, uint32(to.QPN)))
 			p.Buf.Free()
 		},
 		Drop:        func(p tun.Packet) { b.dropped++; p.Buf.Free() },
 		PeerChanged: func(p *Peer) { b.log = append(b.log, fmt.Sprint("changed ", p.Target.Load() != nil)) },
+		InUse:       func(*Peer) bool { return false },
 		PeerRemoved: func(*Peer) { b.log = append(b.log, "removed") },
 		Post:        func(f func()) { b.posts <- f },
 	})
@@ -107,9 +108,13 @@ func TestResolveAndSend(t *testing.T) {
 		if b.queries != 1 {
 			t.Errorf("%d queries", b.queries)
 		}
-		// The flags octet does not make another peer.
-		if b.Peer(addr.WithFlags(encap.FlagRC)) != p {
+		// The flags octet does not make another peer, unless another kind of
+		// node is there now.
+		if b.Peer(addr.WithFlags(encap.FlagUC)) != p {
 			t.Error("the flags identify a peer")
+		}
+		if n := b.Peer(addr.WithFlags(encap.FlagRC)); n == p || !p.Dead() || n.Dead() {
+			t.Error("the peer does not follow its node")
 		}
 	})
 }

@@ -32,6 +32,7 @@ const (
 	CmdParamGet                        // dump of Param
 	CmdParamSet                        // Param by name (service)
 	CmdLog                             // LogFollow: answered by LogLine until the client leaves (service)
+	CmdConnGet                         // dump of Conn
 )
 
 // Filter limits a dump to an interface, by index or name.
@@ -72,6 +73,23 @@ type Neigh struct {
 	Queued    uint32     `nl:"11" json:"queued,omitempty"`
 	// IdleMS is the time since the last use in milliseconds.
 	IdleMS uint64 `nl:"12" json:"idle_ms"`
+	// LocalQPN is the queue pair that packets are sent from; Connection the
+	// state of the connection, empty to neighbours that take none.
+	LocalQPN   uint32 `nl:"13" json:"local_qpn,omitempty"`
+	Connection string `nl:"14" json:"connection,omitempty"`
+}
+
+// Conn is a reliable connection of an interface.
+type Conn struct {
+	Ifindex uint32 `nl:"1" json:"ifindex"`
+	Ifname  string `nl:"2" json:"dev"`
+	Addr    []byte `nl:"3" json:"-"` // 20 octets, flags zero; empty when unknown
+	// Active: this side asked for it. State is the communication manager's.
+	Active    bool   `nl:"4" json:"active"`
+	State     string `nl:"5" json:"state"`
+	LocalQPN  uint32 `nl:"6" json:"local_qpn"`
+	RemoteQPN uint32 `nl:"7" json:"remote_qpn,omitempty"`
+	MTU       uint32 `nl:"8" json:"mtu,omitempty"`
 }
 
 // Path is a path record of an interface.

@@ -193,7 +193,7 @@ func (a *agent) Send(to rdma.MADAddr, m *[rdma.MADSize]byte) error {
 	}
 	pk := p.node.fabric.newSMP(m)
 	out := mad.View((*[rdma.MADSize]byte)(pk.buf.Bytes()))
-	if !out.IsResponse() {
+	if !out.IsResponse() && out.Class() != mad.ClassCM {
 		binary.BigEndian.PutUint32(out[8:], a.id)
 	}
 	if a.cfg.QP == rdma.QPNSMI {

@@ -28,6 +28,9 @@ const (
 	// ProfileGeneric offers what an HCA of the plain ib_ipoib driver does:
 	// checksum and large send for IPv4 only.
 	ProfileGeneric Profile = "generic"
+	// ProfileDatagram is full without the RC transport: adapters on which
+	// connected mode is gone.
+	ProfileDatagram Profile = "datagram"
 )
 
 func (p Profile) caps() (rdma.Cap, bool) {
@@ -38,6 +41,8 @@ func (p Profile) caps() (rdma.Cap, bool) {
 		return generic | rdma.CapUDIP6Csum | rdma.CapUDTSO6, true
 	case ProfileGeneric:
 		return generic, true
+	case ProfileDatagram:
+		return (generic | rdma.CapUDIP6Csum | rdma.CapUDTSO6) &^ (rdma.CapSRQ | rdma.CapRC | rdma.CapRCIPCsum), true
 	}
 	return 0, false
 }

@@ -61,7 +61,8 @@ func (d *pd) CreateQP(cfg rdma.QPConfig) (rdma.QP, error) {
 		cfg.RecvSize < 0 || cfg.RecvSize > rdma.MaxMessage {
 		return fail(rdma.ErrInvalid)
 	}
-	if cfg.Type != rdma.QPTUD && cfg.Type != rdma.QPTRC {
+	rc := d.dev.attr.Caps&rdma.CapRC != 0
+	if cfg.Type != rdma.QPTUD && (cfg.Type != rdma.QPTRC || !rc) {
 		return fail(&rdma.NotSupportedError{What: cfg.Type.String() + " transport"})
 	}
 	if d.dev.isClosed() {

@@ -26,6 +26,9 @@ var _ rdma.SRQ = (*srq)(nil)
 // CreateSRQ implements rdma.PD. The limit event is raised once, and again
 // after the queue was filled up to the limit.
 func (d *pd) CreateSRQ(cfg rdma.SRQConfig) (rdma.SRQ, error) {
+	if d.dev.attr.Caps&rdma.CapSRQ == 0 {
+		return nil, d.dev.opError("create_srq", 0, &rdma.NotSupportedError{What: "shared receive queue"})
+	}
 	if cfg.MaxRecv < 1 || cfg.MaxRecv > maxQPWR || cfg.RecvSize < 0 || cfg.RecvSize > rdma.MaxMessage ||
 		cfg.Limit < 0 || cfg.Limit > cfg.MaxRecv {
 		return nil, d.dev.opError("create_srq", 0, rdma.ErrInvalid)

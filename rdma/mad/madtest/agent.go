@@ -74,7 +74,7 @@ func (a *Agent) Send(to rdma.MADAddr, b *[rdma.MADSize]byte) error {
 	default:
 	}
 	m := *mad.View(b)
-	if !m.IsResponse() {
+	if !m.IsResponse() && m.Class() != mad.ClassCM {
 		m.SetTID(uint64(a.id)<<32 | m.TID()&0xffffffff)
 	}
 	n := a.port.net

@@ -72,6 +72,8 @@ type Lab struct {
 	Dial   func(context.Context) (*ipoibnl.Client, error)
 	// Serve is the command line that starts the service when none runs.
 	Serve []string
+	// Profile is that of the adapters that are made, "" for the default.
+	Profile string
 	// Log takes progress messages.
 	Log io.Writer
 }
@@ -169,7 +171,7 @@ func (l *Lab) host(cl *ipoibnl.Client, have map[string]ipoibnl.HCA, i int) error
 	}
 	if _, ok := have[name]; !ok {
 		err := cl.Do(ipoibnl.CmdHCAAdd, ipoibnl.HCA{
-			Name: "soft" + strconv.Itoa(i), NetNS: name, Ifname: "ib0", Owner: Owner,
+			Name: "soft" + strconv.Itoa(i), NetNS: name, Ifname: "ib0", Owner: Owner, Profile: l.Profile,
 		})
 		if err != nil {
 			return err

@@ -73,7 +73,7 @@ type HCA struct {
 	// Speed and Width of the links, "EDR" and "4X" by default.
 	Speed string `toml:"speed" json:"speed,omitempty"`
 	Width string `toml:"width" json:"width,omitempty"`
-	// Profile is "full" or "generic".
+	// Profile is "full", "generic" or "datagram" (soft.Profile).
 	Profile string `toml:"profile" json:"profile,omitempty"`
 	// NetNS is the name in /run/netns of the namespace that the interfaces
 	// are made in, empty for the service's own.
@@ -233,11 +233,11 @@ func (h *HCA) soft() (soft.HCAConfig, error) {
 		return fail(err)
 	}
 	switch cfg.Profile {
-	case soft.ProfileFull:
+	case soft.ProfileFull, soft.ProfileDatagram:
 		cfg.PKeys = fullPKeys
 	case soft.ProfileGeneric:
 	default:
-		return fail(fmt.Errorf("profile %q is neither full nor generic", h.Profile))
+		return fail(fmt.Errorf("profile %q is none of full, generic and datagram", h.Profile))
 	}
 	return cfg, nil
 }
