@@ -33,7 +33,12 @@ say() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
 show() {
 	host=$1
 	shift
-	printf 'ibhost%s$ %s\n' "$host" "$*" >&3 # also where the answer is filtered
+	# Also where the answer is filtered; what a shell runs is shown as typed.
+	if [ "$1" = sh ]; then
+		printf 'ibhost%s$ %s\n' "$host" "$3" >&3
+	else
+		printf 'ibhost%s$ %s\n' "$host" "$*" >&3
+	fi
 	ipoib lab exec "$host" -- "$@"
 }
 # run does it without the answer.
@@ -48,6 +53,8 @@ wait_carrier() {
 	done
 }
 pings() { show "$@" | tail -n 3 | grep -v '^$'; }
+# packets prints how many packets host 1 gave to its adapter.
+packets() { ipoib lab exec 1 -- ipoib stats -j ib0 | jq '.[0].counters[] | select(.name == "tx_packets") | .value'; }
 gbits() { jq -r '"\(.end.sum_received.bits_per_second / 1e9 * 100 | round / 100) Gbit/s"'; }
 
 say "Two hosts on one InfiniBand fabric: network namespaces with an adapter each"
@@ -77,11 +84,27 @@ wait_carrier 2 ib0.8001
 show 1 ipoib link show ib0.8001
 pings 1 ping -c 3 -i 0.2 -W 2 10.78.0.2
 
+. "$(dirname "$0")/demo-files.sh"
+
 say "Interrupt moderation and offloads, as ethtool sets them"
 show 1 ipoib-ethtool -C ib0 rx-usecs 16
 show 1 ipoib-ethtool -c ib0 | sed -n '/rx-usecs:/p; /rx-frames:/p'
 show 1 ipoib-ethtool -k ib0 | sed -n '/^tx-checksumming/p; /^tcp-segmentation-offload/p; /^large-receive-offload/p'
 run 1 ipoib-ethtool -C ib0 rx-usecs 0
+# least prints the shortest round trip of a ping, in milliseconds.
+least() { ipoib lab exec 1 -- ping -q -c 20 -i 0.02 -W 2 10.77.0.2 | sed -n 's|^rtt [^=]*= \([^/]*\)/.*|\1|p'; }
+at_once=$(least)
+ipoib lab exec 2 -- ipoib-ethtool -C ib0 rx-usecs 1000
+held=$(least)
+ipoib lab exec 2 -- ipoib-ethtool -C ib0 rx-usecs 0
+echo "The shortest ping takes $at_once ms; with rx-usecs 1000 at the other host, $held ms."
+awk "BEGIN { exit !($held > $at_once + 0.5) }" || { echo "demo: moderation has no effect" >&2; exit 1; }
+
+say "The unmodified ip and ethtool, under ipoib exec"
+show 1 ipoib exec -- ip link add ib0.8002 link ib0 type ipoib pkey 0x8002
+show 1 ipoib exec -- ip -d link show ib0.8002
+show 1 ipoib exec -- ethtool -i ib0
+show 1 ipoib exec -- ip link del ib0.8002
 
 say "Throughput over ib0, one TCP stream"
 run 2 iperf3 -s -D -1 -B 10.77.0.2
@@ -89,10 +112,37 @@ sleep 0.3
 show 1 iperf3 -J -t 3 -c 10.77.0.2 >"$run_dir/iperf.json"
 gbits <"$run_dir/iperf.json"
 show 1 ipoib stats ib0
+for feature in "tso off" "tso on"; do
+	run 1 ipoib-ethtool -K ib0 $feature
+	run 2 iperf3 -s -D -1 -B 10.77.0.2
+	sleep 0.3
+	before=$(packets)
+	bytes=$(ipoib lab exec 1 -- iperf3 -J -t 1 -c 10.77.0.2 | jq .end.sum_sent.bytes)
+	echo "$feature: $((bytes / ($(packets) - before))) bytes of TCP in a packet given to the adapter"
+done
+
+say "Connected mode: reliable connections, an MTU of 65520"
+for i in 1 2; do
+	show $i ipoib link set ib0 type ipoib mode connected
+	show $i ip link set ib0 mtu 65520
+done
+wait_carrier 1 ib0
+wait_carrier 2 ib0
+pings 1 ping -c 3 -i 0.2 -W 2 -M do -s 65492 10.77.0.2
+show 1 ipoib neigh
+run 2 iperf3 -s -D -1 -B 10.77.0.2
+sleep 0.3
+show 1 iperf3 -J -t 3 -c 10.77.0.2 >"$run_dir/iperf.json"
+gbits <"$run_dir/iperf.json"
+for i in 1 2; do
+	run $i ipoib link set ib0 type ipoib mode datagram
+done
+wait_carrier 1 ib0
+wait_carrier 2 ib0
 
 say "What is on the wire"
-echo '$ ipoib capture -c 12 -w ping.pcapng soft1/1'
-ipoib capture -a 10s -c 12 -w "$run_dir/ping.pcapng" soft1/1 &
+echo '$ ipoib capture -a 2s -w ping.pcapng soft1/1'
+ipoib capture -a 2s -w "$run_dir/ping.pcapng" soft1/1 &
 capture=$!
 n=0
 until [ -s "$run_dir/ping.pcapng" ]; do
@@ -102,8 +152,10 @@ until [ -s "$run_dir/ping.pcapng" ]; do
 done
 run 1 ping -c 6 -i 0.2 -W 2 10.77.0.2
 wait "$capture"
-echo '$ tshark -r ping.pcapng'
-tshark -n -r "$run_dir/ping.pcapng" 2>/dev/null | head -n 4
+echo '$ tshark -r ping.pcapng -Y icmp'
+tshark -n -r "$run_dir/ping.pcapng" -Y icmp 2>/dev/null >"$run_dir/frames"
+head -n 4 "$run_dir/frames"
+[ -s "$run_dir/frames" ] || { echo "demo: tshark saw no ping" >&2; exit 1; }
 
 say "Clean up"
 echo '$ ipoib lab down'
