@@ -53,6 +53,9 @@ var decided = []struct {
 }{
 	{regexp.MustCompile(`^ethtool -K ib0 lro on`), "LRO can be switched"},
 	{regexp.MustCompile(`> /sys/class/net/ib0/mtu`), "the kernel's file takes any value, and the service puts it back"},
+	{regexp.MustCompile(`^ip link set ib0 mtu [01]; `), "a TUN has no MTU below 68; datapath.TestSetMTU has the limits"},
+	{regexp.MustCompile(`^echo datagram .*; ethtool -k ib0`), "LRO can be switched, so it is not left out"},
+	{regexp.MustCompile(`cut -c1-160$`), "where the lines are cut depends on the index; datapath.TestSetModeAndMTU has the order"},
 	{regexp.MustCompile(`^ip link show ib1; ethtool ib1`), "the recorded port went without telling"},
 }
 
