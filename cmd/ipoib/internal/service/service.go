@@ -363,19 +363,27 @@ func (s *Service) touch() {
 	}
 }
 
-// keep saves the state when it changed, not more often than every 50 ms.
+// keep saves the state when it changed: at once, but not more often than every
+// 50 ms.
 func (s *Service) keep(ctx context.Context) {
-	t := time.NewTimer(time.Hour)
-	defer t.Stop()
+	const pause = 50 * time.Millisecond
+	var next <-chan time.Time
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-s.dirty:
-			t.Reset(50 * time.Millisecond)
-		case <-t.C:
-			s.saveState()
+			if wait := pause - time.Since(last); wait > 0 {
+				if next == nil {
+					next = time.After(wait)
+				}
+				continue
+			}
+		case <-next:
 		}
+		next, last = nil, time.Now()
+		s.saveState()
 	}
 }
 
