@@ -63,6 +63,12 @@ ip link set ib0 type ipoib mode sideways
 ip link set ib0 type ipoib pkey 0x8001
 ip -d link show ib0
 ip link set ib0 type ipoib umcast 0
+ip link set ib0 type ipoib mode connected
+ip link set ib0 mtu 65520
+ip -d link show ib0
+ethtool -k ib0
+ip link set ib0 type ipoib mode datagram
+ip -d link show ib0
 ip link property add dev ib0 altname storage0
 ip link show storage0
 ip link property del dev ib0 altname storage0
@@ -206,6 +212,15 @@ ethtool -k $p | grep -q '^tcp-segmentation-offload: off'
 ethtool -S $p | grep -q ' rx_packets: '
 ethtool -i $p | grep -qx 'driver: ib_ipoib'
 test "$(ip -s -j link show $p | jq '.[0].stats64.rx.errors')" = 0
+ip link set $p type ipoib mode connected
+ip link set $p mtu 65520
+test "$(ip -j -d link show $p | jq -r '.[0].linkinfo.info_data.mode, .[0].mtu' | tr '\n' ' ')" = 'connected 65520 '
+test "$(cat /sys/class/net/$p/mode)" = connected
+echo datagram > /sys/class/net/$p/mode
+ip -d link show $p | grep -q ' mode datagram '
+echo 0x8009 > /sys/class/net/$p/create_child
+ip -d link show $p.8009 | grep -q 'ipoib pkey  *0x8009'
+echo 0x8009 > /sys/class/net/$p/delete_child
 for k in 8001 8002 8003; do ip link del $p.$k; done
 test "$(ip -o link show type ipoib | grep -c infiniband)" = 1
 echo all well
