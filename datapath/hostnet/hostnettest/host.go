@@ -97,7 +97,7 @@ func as(ns *Namespace, err error) (hostnet.Namespace, error) {
 
 // Current implements hostnet.Host.
 func (h *Host) Current() (hostnet.Namespace, error) {
-	return as(h.find("", func(s *space) bool { return !s.abandoned && s.name == "" }))
+	return as(h.find("", func(s *space) bool { return s.name == "" }))
 }
 
 // ByName implements hostnet.Host.
@@ -141,7 +141,7 @@ func (h *Host) Abandon(name string) {
 	defer h.mu.Unlock()
 	for _, s := range h.spaces[1:] {
 		if s.name == name {
-			s.name, s.abandoned = "", true
+			s.abandoned = true
 		}
 	}
 }

@@ -19,7 +19,7 @@ type space struct {
 	id   hostnet.ID
 	name string
 	path string
-	// abandoned is guarded by host.mu, as name is once Abandon was called.
+	// abandoned is guarded by host.mu.
 	abandoned bool
 
 	mu sync.Mutex
