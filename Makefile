@@ -29,7 +29,7 @@ race:
 
 # In namespaces of its own, as root: whatever a test leaves behind is gone.
 integration: build
-	tests/isolated.sh $(GO) test -tags integration -count=1 -timeout 12m -v ./tests/... ./datapath/tun ./datapath/hostnet ./compat/fusefs
+	tests/isolated.sh $(GO) test -tags integration -p 1 -count=1 -timeout 12m -v ./tests/... ./datapath/tun ./datapath/hostnet ./compat/fusefs
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -70,30 +70,20 @@ func (d *Driver) releaseNamespace(n *netns) {
 func (n *netns) onEvent(e hostnet.Event) {
 	switch e.Type {
 	case hostnet.EventLink:
-		if i := n.link(e.Link.Index); i != nil {
-			i.loop.post(func() { i.onLink(e.Link) })
-		}
+		n.tell(e.Link.Index, func(i *Interface) { i.onLink(e.Link) })
 	case hostnet.EventLinkGone:
-		if i := n.link(e.Link.Index); i != nil {
-			n.detach(e.Link.Index)
-			i.loop.post(func() { i.onLinkGone(e.Moved) })
-		}
+		n.tell(e.Link.Index, func(i *Interface) { i.onLinkGone(e.Moved) })
+		n.detach(e.Link.Index)
 	case hostnet.EventAddr:
 		n.setLocal(e.Addr, true)
-		if i := n.link(e.Addr.Index); i != nil {
-			i.loop.post(func() { i.onAddr(e.Addr) })
-		}
+		n.tell(e.Addr.Index, func(i *Interface) { i.onAddr(e.Addr) })
 	case hostnet.EventAddrGone:
 		n.setLocal(e.Addr, false)
-		if i := n.link(e.Addr.Index); i != nil {
-			i.loop.post(func() { i.onAddrGone(e.Addr) })
-		}
+		n.tell(e.Addr.Index, func(i *Interface) { i.onAddrGone(e.Addr) })
 	case hostnet.EventRoute:
 		n.each(func(i *Interface) { i.voidDests() })
 	case hostnet.EventGroups:
-		if i := n.link(e.Index); i != nil {
-			i.loop.post(i.readGroups)
-		}
+		n.tell(e.Index, (*Interface).readGroups)
 	case hostnet.EventSynced:
 		n.mu.Lock()
 		select {
@@ -109,6 +99,21 @@ func (n *netns) onEvent(e hostnet.Event) {
 			})
 		}
 	}
+}
+
+// tell lets the loop of the interface with a link handle what happened to it,
+// unless it has left the namespace by then: its index is another link's in the
+// next one.
+func (n *netns) tell(ifindex int, fn func(*Interface)) {
+	i := n.link(ifindex)
+	if i == nil {
+		return
+	}
+	i.loop.post(func() {
+		if i.ns == n && i.ifindex == ifindex {
+			fn(i)
+		}
+	})
 }
 
 // attach makes an interface hear of its link; detach ends that.

@@ -62,8 +62,9 @@ func TestMountReadWrite(t *testing.T) {
 	))
 	sh := func(cmd string) string {
 		t.Helper()
-		c := exec.Command("bash", "-c", cmd)
-		c.Dir = dir
+		// Not by Dir: a forked child that waits for this process's answer keeps
+		// the runtime from stopping the world, and that the answer.
+		c := exec.Command("bash", "-c", "cd "+dir+"; "+cmd)
 		out, _ := c.CombinedOutput()
 		return string(out)
 	}
