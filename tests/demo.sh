@@ -141,15 +141,10 @@ wait_carrier 1 ib0
 wait_carrier 2 ib0
 
 say "What is on the wire"
-echo '$ ipoib capture -a 2s -w ping.pcapng soft1/1'
-ipoib capture -a 2s -w "$run_dir/ping.pcapng" soft1/1 &
+echo '$ ipoib capture -a 3s -w ping.pcapng soft1/1'
+ipoib capture -a 3s -w "$run_dir/ping.pcapng" soft1/1 &
 capture=$!
-n=0
-until [ -s "$run_dir/ping.pcapng" ]; do
-	n=$((n + 1))
-	[ "$n" -lt 50 ] || break
-	sleep 0.1
-done
+sleep 0.5
 run 1 ping -c 6 -i 0.2 -W 2 10.77.0.2
 wait "$capture"
 echo '$ tshark -r ping.pcapng -Y icmp'
