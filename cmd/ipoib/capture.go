@@ -51,6 +51,9 @@ func runCapture(c *cli.Context, e env) error {
 		return err
 	}
 	w, err := capture.NewWriter(out, port, "ipoib "+build.Version)
+	if err == nil {
+		err = w.Flush() // without a frame it is a capture too
+	}
 	if err != nil {
 		_ = closeOut()
 		return err
