@@ -1,7 +1,6 @@
 package service
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -127,10 +126,4 @@ func (s *Service) Port(name string) (soft.End, error) {
 		}
 	}
 	return soft.End{}, nl.Errorf(syscall.ENODEV, "no port %s in the fabric", name)
-}
-
-// IfacePort names the fabric port of an interface.
-func IfacePort(i *datapath.Interface) string {
-	info := i.Info()
-	return fmt.Sprintf("%s/%d", info.Device, info.Port)
 }
