@@ -50,21 +50,15 @@ func runCapture(c *cli.Context, e env) error {
 	if err != nil {
 		return err
 	}
-	w, err := capture.NewWriter(out, port, "ipoib "+build.Version)
-	if err == nil {
-		err = w.Flush() // without a frame it is a capture too
-	}
-	if err != nil {
-		_ = closeOut()
-		return err
-	}
 	ctx := c.Context
 	if d := c.Duration("duration"); d > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)
 		defer cancel()
 	}
-	n, lost, err := copyFrames(ctx, cl, q, w, c.Int("count"))
+	n, lost, err := copyFrames(ctx, cl, q, func() (*capture.Writer, error) {
+		return capture.NewWriter(out, port, "ipoib "+build.Version)
+	}, c.Int("count"))
 	if cerr := closeOut(); err == nil {
 		err = cerr
 	}
@@ -75,11 +69,19 @@ func runCapture(c *cli.Context, e env) error {
 }
 
 // copyFrames writes frames until ctx ends, limit is reached (0 is none), or
-// the reader of the file is gone.
-func copyFrames(ctx context.Context, cl *ipoibnl.Client, q ipoibnl.Capture, w *capture.Writer, limit int) (n int, lost uint32, err error) {
+// the reader of the file is gone. The file is begun when the capture runs, so
+// that it is one without a frame too, and nothing when there is no such port.
+func copyFrames(ctx context.Context, cl *ipoibnl.Client, q ipoibnl.Capture, begin func() (*capture.Writer, error), limit int) (n int, lost uint32, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = cl.Close() })
 	defer stop()
-	err = ipoibnl.Stream(cl, ipoibnl.CmdCapture, q, func(d *ipoibnl.CaptureData) error {
+	var w *capture.Writer
+	begun := func() error {
+		if w, err = begin(); err != nil {
+			return err
+		}
+		return w.Flush()
+	}
+	err = ipoibnl.Stream(cl, ipoibnl.CmdCapture, q, begun, func(d *ipoibnl.CaptureData) error {
 		lost = d.Dropped
 		if err := w.WriteFrame(time.Unix(0, int64(d.TimeNS)), d.Frame); err != nil {
 			return err

@@ -63,7 +63,7 @@ func showLog(c *cli.Context, e env) error {
 	}()
 	q := ipoibnl.LogFollow{Lines: uint32(c.Uint("lines")), End: !c.Bool("follow")}
 	var lost uint32
-	err = ipoibnl.Stream(cl, ipoibnl.CmdLog, q, func(l *ipoibnl.LogLine) error {
+	err = ipoibnl.Stream(cl, ipoibnl.CmdLog, q, nil, func(l *ipoibnl.LogLine) error {
 		if l.Lost > lost {
 			fmt.Fprintf(e.err, "%d lines lost\n", l.Lost-lost)
 			lost = l.Lost

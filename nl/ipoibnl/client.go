@@ -89,8 +89,10 @@ func Dump[T any](c *Client, cmd uint8, req any) ([]T, error) {
 }
 
 // Stream sends a request that is answered until the connection closes, and
-// calls fn with each object. It returns fn's error, or that of the connection.
-func Stream[T any](c *Client, cmd uint8, req any, fn func(*T) error) error {
+// calls fn with each object. Before the first, and as soon as the service has
+// taken the request, begun is called, unless it is nil. Stream returns the
+// error of a function, or that of the connection.
+func Stream[T any](c *Client, cmd uint8, req any, begun func() error, fn func(*T) error) error {
 	m, err := message(cmd, req)
 	if err != nil {
 		return err
@@ -104,6 +106,12 @@ func Stream[T any](c *Client, cmd uint8, req any, fn func(*T) error) error {
 			return err
 		}
 		for i, m := range msgs {
+			if begun != nil {
+				if err := begun(); err != nil {
+					return err
+				}
+				begun = nil
+			}
 			if raw[i].Header.Type == netlink.Error {
 				continue // the acknowledgement, between objects or before
 			}
