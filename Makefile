@@ -7,6 +7,7 @@ TAGS    := urfave_cli_no_docs
 LINT    := bin/golangci-lint
 LINT_VERSION := v2.15.0
 FUZZTIME ?= 10s
+TESTFLAGS ?=
 
 .PHONY: all build test unit race integration lint fuzz bench demo deps clean
 
@@ -27,9 +28,11 @@ unit:
 race:
 	$(GO) test -race ./...
 
-# In namespaces of its own, as root: whatever a test leaves behind is gone.
+# In namespaces of its own, as root: whatever a test leaves behind is gone. Only
+# tests that fail say something, so that it is not lost among the others; with
+# TESTFLAGS=-v all do.
 integration: build
-	tests/isolated.sh $(GO) test -tags integration -p 1 -count=1 -timeout 12m -v ./tests/... ./datapath/tun ./datapath/hostnet ./compat/fusefs
+	tests/isolated.sh $(GO) test -tags integration -p 1 -count=1 -timeout 12m $(TESTFLAGS) ./tests/... ./datapath/tun ./datapath/hostnet ./compat/fusefs
 
 lint: $(LINT)
 	$(LINT) run ./...
