@@ -147,7 +147,7 @@ type request struct {
 	options mad.Options
 }
 
-// start sends a request.
+// start sends a request. done and cancel are as of [mad.Client.Start].
 func (c *Client) start(q request, done func(*mad.Response, error)) (cancel func()) {
 	m := mad.New(mad.ClassSA, q.method, q.attr)
 	m.SetComponentMask(q.mask)

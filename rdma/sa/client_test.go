@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/jonboulle/clockwork"
+
 	"ipoib/rdma"
 	"ipoib/rdma/mad"
 )
@@ -207,17 +209,49 @@ func TestManagerMoves(t *testing.T) {
 	})
 }
 
+// TestCancelledCallback: once cancel has returned nothing is called, neither
+// when the answer comes nor when a timer cannot be stopped any more.
 func TestCancelledCallback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		called := func(*mad.PathRecord, error) { t.Error("called") }
 		c, s := newFake(t)
-		cancel := c.StartPath(query, func(*mad.PathRecord, error) { t.Error("called") })
-		cancel()
-		s.port.set(func(a *rdma.PortAttr) { a.SMLID = 0 })
-		cancel = c.StartPath(query, func(*mad.PathRecord, error) { t.Error("called") })
-		cancel()
+		s.answer(grant())
+		s.net.SetFilter(func(packet) []time.Duration { return []time.Duration{time.Millisecond} })
+		c.StartPath(query, called)()
 		pass(time.Minute)
+		if n := len(s.requests()); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+		// Without a manager the error comes by a timer.
+		s.port.set(func(a *rdma.PortAttr) { a.SMLID = 0 })
+		c.clock = lateClock{c.clock}
+		c.StartPath(query, called)()
+		pass(time.Minute)
+		failed := 0
+		c.StartPath(query, func(_ *mad.PathRecord, err error) {
+			failed++
+			if !errors.Is(err, ErrNoManager) {
+				t.Errorf("%v", err)
+			}
+		})
+		pass(time.Minute)
+		if failed != 1 {
+			t.Errorf("called %d times", failed)
+		}
 	})
 }
+
+// lateClock is a clock whose timers run a moment later than asked for, and
+// cannot be stopped: what they do comes after what the test does next.
+type lateClock struct{ clockwork.Clock }
+
+func (c lateClock) AfterFunc(d time.Duration, fn func()) clockwork.Timer {
+	return lateTimer{c.Clock.AfterFunc(d+time.Millisecond, fn)}
+}
+
+type lateTimer struct{ clockwork.Timer }
+
+func (lateTimer) Stop() bool { return false }
 
 func TestClassPortInfo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,7 +31,9 @@ func (q *PathQuery) request() request {
 	}
 }
 
-// StartPath asks for a path and calls done with it.
+// StartPath asks for a path and calls done with it, or with an error, on a
+// goroutine of its own; never from within StartPath. After cancel has returned
+// done is not called any more, unless it is being called already.
 func (c *Client) StartPath(q PathQuery, done func(*mad.PathRecord, error)) (cancel func()) {
 	return c.start(q.request(), func(r *mad.Response, err error) { done(decodePath(q.DGID, r, err)) })
 }
