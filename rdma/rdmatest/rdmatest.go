@@ -2,7 +2,7 @@
 // interfaces must pass.
 //
 // A provider's test makes a Fixture, two ports of active links in one subnet,
-// and runs Run. Tests of a capability that the device lacks are skipped, after
+// and runs Run or RunVirtual. Tests of a capability that the device lacks are skipped, after
 // checking that the provider says so with rdma.ErrNotSupported.
 package rdmatest
 
@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ipoib/rdma"
@@ -31,6 +32,17 @@ type Fixture struct {
 func Run(t *testing.T, make func(t *testing.T) Fixture) {
 	for _, c := range All {
 		t.Run(c.Name, func(t *testing.T) { c.Fn(t, make(t)) })
+	}
+}
+
+// RunVirtual is Run in virtual time, a bubble of testing/synctest a test, for
+// providers that are of this process alone: how busy the machine is makes no
+// difference then.
+func RunVirtual(t *testing.T, make func(t *testing.T) Fixture) {
+	for _, c := range All {
+		t.Run(c.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { c.Fn(t, make(t)) })
+		})
 	}
 }
 

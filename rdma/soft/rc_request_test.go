@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ipoib/rdma"
@@ -176,51 +177,54 @@ func TestRCBufferHandedOver(t *testing.T) {
 // Many senders share a pair in both directions while states change; buffers
 // have one owner, which the pool checks.
 func TestRCConcurrent(t *testing.T) {
-	n := newTestNet(t, 2)
-	var ends [2]*rcEnd
-	drain := func(i int) func(rdma.CQ) {
-		return func(c rdma.CQ) {
-			for _, wc := range poll(c) {
-				if wc.Buf != nil {
+	synctest.Test(t, func(t *testing.T) {
+		n := newTestNet(t, 2)
+		var ends [2]*rcEnd
+		drain := func(i int) func(rdma.CQ) {
+			return func(c rdma.CQ) {
+				for _, wc := range poll(c) {
+					if wc.Status != rdma.WCSuccess {
+						continue // flushed, as would be what is posted now
+					}
 					clear(wc.Buf.Bytes())
 					wc.Buf.Free()
+					_ = ends[i].qp.PostRecv(1)
 				}
-				_ = ends[i].qp.PostRecv(1)
 			}
 		}
-	}
-	ends[0], ends[1] = connect(t, n.port(0), n.port(1), rcOpts{handler: drain, timeout: 10})
-	l := n.f.LinkAt(n.hcas[0].At(1))
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range 4 {
-		e := ends[i%2]
-		wg.Go(func() {
-			var ev rdma.EventBatch
-			for k := 0; ; k++ {
-				select {
-				case <-stop:
-					return
-				default:
+		ends[0], ends[1] = connect(t, n.port(0), n.port(1), rcOpts{handler: drain, timeout: 10})
+		l := n.f.LinkAt(n.hcas[0].At(1))
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 4 {
+			e := ends[i%2]
+			wg.Go(func() {
+				var ev rdma.EventBatch
+				for k := 0; ; k++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					b := e.buf(pattern(100+k*37%9000, k))
+					if _, err := e.qp.PostSend([]rdma.SendWR{{Buf: b}}, &ev); err != nil {
+						b.Free()
+					}
+					ev.Run()
+					_ = poll(e.send)
+					time.Sleep(100 * time.Microsecond) // all wake at a time
 				}
-				b := e.buf(pattern(100+k%9000, k))
-				if _, err := e.qp.PostSend([]rdma.SendWR{{Buf: b}}, &ev); err != nil {
-					b.Free()
-					time.Sleep(100 * time.Microsecond)
-				}
-				ev.Run()
-				_ = poll(e.send)
-			}
-		})
-	}
-	for i := range 20 {
-		l.SetFaults([]Faults{{}, {Loss: 0.1, Reorder: 0.1, Duplicate: 0.1}}[i%2])
+			})
+		}
+		for i := range 20 {
+			l.SetFaults([]Faults{{}, {Loss: 0.1, Reorder: 0.1, Duplicate: 0.1}}[i%2])
+			time.Sleep(5 * time.Millisecond)
+		}
+		must(t, ends[0].qp.Modify(rdma.QPAttr{State: rdma.QPSErr}, rdma.QPAttrState))
 		time.Sleep(5 * time.Millisecond)
-	}
-	must(t, ends[0].qp.Modify(rdma.QPAttr{State: rdma.QPSErr}, rdma.QPAttrState))
-	time.Sleep(5 * time.Millisecond)
-	must(t, ends[0].qp.Modify(rdma.QPAttr{State: rdma.QPSReset}, rdma.QPAttrState))
-	must(t, ends[1].qp.Close())
-	close(stop)
-	wg.Wait()
+		must(t, ends[0].qp.Modify(rdma.QPAttr{State: rdma.QPSReset}, rdma.QPAttrState))
+		must(t, ends[1].qp.Close())
+		close(stop)
+		wg.Wait()
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"ipoib/rdma"
@@ -147,12 +148,14 @@ func TestRCResponder(t *testing.T) {
 // A request that cannot be carried out is told to the consumer, who has no
 // completion of it.
 func TestRCRequestErrorEvent(t *testing.T) {
-	n, _, b := vectorRC(t, rcOpts{})
-	events := collectEvents(t, n.hcas[1])
-	must(t, n.f.Inject(n.hcas[1].At(1), rcRequest(header.RCSendMiddle, 0, pattern(2048, 0))))
-	if e := waitEvent(t, events, rdma.EventQPReqErr); e.QP != b.qp {
-		t.Errorf("event of %v", e.QP)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n, _, b := vectorRC(t, rcOpts{})
+		events := collectEvents(t, n.hcas[1])
+		must(t, n.f.Inject(n.hcas[1].At(1), rcRequest(header.RCSendMiddle, 0, pattern(2048, 0))))
+		if e := waitEvent(t, events, rdma.EventQPReqErr); e.QP != b.qp {
+			t.Errorf("event of %v", e.QP)
+		}
+	})
 }
 
 // Only packets of the connection reach it.
@@ -214,42 +217,46 @@ func TestRCPathGRH(t *testing.T) {
 // A limited member talks to full ones, and an emptied P_Key entry silences
 // the connection.
 func TestRCPKey(t *testing.T) {
-	n, a, b := vectorRC(t, rcOpts{})
-	n.set([]uint8{1}, mad.AttrPKeyTable, 0, &mad.PKeyTable{rdma.PKeyDefault, 0x0001})
-	a.post(1, pattern(8, 0))
-	b.want(pattern(8, 0))
-	a.wantSends(rdma.WCSuccess)
-	n.set([]uint8{1}, mad.AttrPKeyTable, 0, &mad.PKeyTable{rdma.PKeyDefault})
-	before := n.port(0).Counters().XmitConstraintErrors
-	a.post(1, pattern(8, 0))
-	b.want()
-	a.wantSends()
-	if c := n.port(0).Counters().XmitConstraintErrors; c != before+1 {
-		t.Errorf("constraint errors went from %d to %d", before, c)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{})
+		n.set([]uint8{1}, mad.AttrPKeyTable, 0, &mad.PKeyTable{rdma.PKeyDefault, 0x0001})
+		a.post(1, pattern(8, 0))
+		b.want(pattern(8, 0))
+		a.wantSends(rdma.WCSuccess)
+		n.set([]uint8{1}, mad.AttrPKeyTable, 0, &mad.PKeyTable{rdma.PKeyDefault})
+		before := n.port(0).Counters().XmitConstraintErrors
+		a.post(1, pattern(8, 0))
+		b.want()
+		a.wantSends()
+		if c := n.port(0).Counters().XmitConstraintErrors; c != before+1 {
+			t.Errorf("constraint errors went from %d to %d", before, c)
+		}
+	})
 }
 
 // A completion queue without room is the responder's own failure.
 func TestRCOverrun(t *testing.T) {
-	n, a, b := vectorRC(t, rcOpts{})
-	events := collectEvents(t, n.hcas[1])
-	b.recv.(*cq).depth = len(b.recv.(*cq).ring)
-	room := b.recv.(*cq).depth
-	for i := range room {
-		a.post(uint64(i), nil)
-	}
-	_ = poll(a.send)
-	a.post(99, nil)
-	a.wantSends(rdma.WCRemOpErr)
-	for _, q := range []rdma.QP{a.qp, b.qp} {
-		if s := q.Query().State; s != rdma.QPSErr {
-			t.Errorf("state %v", s)
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{})
+		events := collectEvents(t, n.hcas[1])
+		b.recv.(*cq).depth = len(b.recv.(*cq).ring)
+		room := b.recv.(*cq).depth
+		for i := range room {
+			a.post(uint64(i), nil)
 		}
-	}
-	waitEvent(t, events, rdma.EventCQErr)
-	if e := waitEvent(t, events, rdma.EventQPFatal); e.QP != b.qp {
-		t.Errorf("event of %v", e.QP)
-	}
+		_ = poll(a.send)
+		a.post(99, nil)
+		a.wantSends(rdma.WCRemOpErr)
+		for _, q := range []rdma.QP{a.qp, b.qp} {
+			if s := q.Query().State; s != rdma.QPSErr {
+				t.Errorf("state %v", s)
+			}
+		}
+		waitEvent(t, events, rdma.EventCQErr)
+		if e := waitEvent(t, events, rdma.EventQPFatal); e.QP != b.qp {
+			t.Errorf("event of %v", e.QP)
+		}
+	})
 }
 
 func collectEvents(t testing.TB, h *HCA) chan rdma.AsyncEvent {
@@ -267,7 +274,7 @@ func waitEvent(t testing.TB, events chan rdma.AsyncEvent, typ rdma.EventType) rd
 			if e.Type == typ {
 				return e
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("no event %v", typ)
 		}
 	}

@@ -74,71 +74,77 @@ func vectorPayload(t testing.TB, name string) []byte {
 
 // A SEND Only and its acknowledgement, byte for byte (V16, V17).
 func TestRCWireSendOnly(t *testing.T) {
-	n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0x900, 0}})
-	frames := tapHost(t, n, 0)
-	m := vectorPayload(t, "V16")
-	a.post(1, m)
-	b.want(m)
-	wantFrames(t, frames(), vectors(t, "V16", "V17"))
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0x900, 0}})
+		frames := tapHost(t, n, 0)
+		m := vectorPayload(t, "V16")
+		a.post(1, m)
+		b.want(m)
+		wantFrames(t, frames(), vectors(t, "V16", "V17"))
+	})
 }
 
 // A message of two packets is First and Last, of which the Last asks for an
 // acknowledgement (V21, V22).
 func TestRCWireSegments(t *testing.T) {
-	n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0x903, 0}, mtu: rdma.MTU256})
-	frames := tapHost(t, n, 0)
-	m := make([]byte, 300)
-	for i := range m {
-		m[i] = byte(i)
-	}
-	a.post(1, m)
-	b.want(m)
-	if len(frames()) != 3 {
-		t.Fatalf("%d frames", len(frames()))
-	}
-	wantFrames(t, (frames())[:2], vectors(t, "V21", "V22"))
-	f, _ := hex.DecodeString((frames())[2])
-	p, err := header.Parse(f)
-	if err != nil || p.BTH.Opcode() != header.RCAck || p.BTH.PSN() != 0x904 || p.AETH.MSN() != 1 {
-		t.Errorf("acknowledgement %x: %v", f, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0x903, 0}, mtu: rdma.MTU256})
+		frames := tapHost(t, n, 0)
+		m := make([]byte, 300)
+		for i := range m {
+			m[i] = byte(i)
+		}
+		a.post(1, m)
+		b.want(m)
+		if len(frames()) != 3 {
+			t.Fatalf("%d frames", len(frames()))
+		}
+		wantFrames(t, (frames())[:2], vectors(t, "V21", "V22"))
+		f, _ := hex.DecodeString((frames())[2])
+		p, err := header.Parse(f)
+		if err != nil || p.BTH.Opcode() != header.RCAck || p.BTH.PSN() != 0x904 || p.AETH.MSN() != 1 {
+			t.Errorf("acknowledgement %x: %v", f, err)
+		}
+	})
 }
 
 // A lost packet is asked for once (V18), and what is sent again is the same.
 func TestRCWireNAK(t *testing.T) {
-	n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0x900, 0}})
-	lost := false
-	n.f.LinkAt(n.hcas[0].At(1)).SetFaultsFrom(0, Faults{Loss: 1, Match: func(p PacketInfo) bool {
-		hit := p.Opcode == header.RCSendOnly && p.PSN == 0x902 && !lost
-		lost = lost || hit
-		return hit
-	}})
-	frames := tapHost(t, n, 0)
-	m := vectorPayload(t, "V16")
-	for i := range 5 {
-		a.post(uint64(i), m)
-	}
-	b.want(m, m, m, m, m)
-	a.wantSends(0, 0, 0, 0, 0)
-	want := vectors(t, "V16", "V17")
-	if !slices.Equal((frames())[:2], want) {
-		t.Errorf("frames %s", frames())
-	}
-	naks := 0
-	for _, f := range frames() {
-		if f == vectors(t, "V18")[0] {
-			naks++
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0x900, 0}})
+		lost := false
+		n.f.LinkAt(n.hcas[0].At(1)).SetFaultsFrom(0, Faults{Loss: 1, Match: func(p PacketInfo) bool {
+			hit := p.Opcode == header.RCSendOnly && p.PSN == 0x902 && !lost
+			lost = lost || hit
+			return hit
+		}})
+		frames := tapHost(t, n, 0)
+		m := vectorPayload(t, "V16")
+		for i := range 5 {
+			a.post(uint64(i), m)
 		}
-	}
-	if naks != 1 {
-		t.Errorf("%d NAKs as the reference in\n%s", naks, strings.Join(frames(), "\n"))
-	}
-	if c := n.hcas[0].HWCounters(); c["packet_seq_err"] != 1 || c["completer_retry_err"] == 0 {
-		t.Errorf("requester's counters %v", c)
-	}
-	if c := n.hcas[1].HWCounters(); c["out_of_sequence"] != 1 {
-		t.Errorf("responder's counters %v", c)
-	}
+		b.want(m, m, m, m, m)
+		a.wantSends(0, 0, 0, 0, 0)
+		want := vectors(t, "V16", "V17")
+		if !slices.Equal((frames())[:2], want) {
+			t.Errorf("frames %s", frames())
+		}
+		naks := 0
+		for _, f := range frames() {
+			if f == vectors(t, "V18")[0] {
+				naks++
+			}
+		}
+		if naks != 1 {
+			t.Errorf("%d NAKs as the reference in\n%s", naks, strings.Join(frames(), "\n"))
+		}
+		if c := n.hcas[0].HWCounters(); c["packet_seq_err"] != 1 || c["completer_retry_err"] == 0 {
+			t.Errorf("requester's counters %v", c)
+		}
+		if c := n.hcas[1].HWCounters(); c["out_of_sequence"] != 1 {
+			t.Errorf("responder's counters %v", c)
+		}
+	})
 }
 
 // Without a receive buffer the answer is an RNR NAK (V19); the message is sent
@@ -169,25 +175,27 @@ func TestRCWireRNR(t *testing.T) {
 
 // With an EventBatch one acknowledgement answers all that it brought.
 func TestRCWireCoalescedACK(t *testing.T) {
-	n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0xfffffe, 0}})
-	frames := tapHost(t, n, 0)
-	var ev rdma.EventBatch
-	wrs := make([]rdma.SendWR, 5)
-	for i := range wrs {
-		wrs[i].Buf = a.buf(pattern(10, i))
-	}
-	_, err := a.qp.PostSend(wrs, &ev)
-	must(t, err)
-	ev.Run()
-	b.want(pattern(10, 0), pattern(10, 1), pattern(10, 2), pattern(10, 3), pattern(10, 4))
-	if len(frames()) != 6 {
-		t.Fatalf("%d frames", len(frames()))
-	}
-	f, _ := hex.DecodeString((frames())[5])
-	p, err := header.Parse(f)
-	if err != nil || p.AETH.Syndrome() != header.ACKNoCredit || p.BTH.PSN() != 2 || p.AETH.MSN() != 5 {
-		t.Errorf("acknowledgement %x: %v", f, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{psns: [2]rdma.PSN{0xfffffe, 0}})
+		frames := tapHost(t, n, 0)
+		var ev rdma.EventBatch
+		wrs := make([]rdma.SendWR, 5)
+		for i := range wrs {
+			wrs[i].Buf = a.buf(pattern(10, i))
+		}
+		_, err := a.qp.PostSend(wrs, &ev)
+		must(t, err)
+		ev.Run()
+		b.want(pattern(10, 0), pattern(10, 1), pattern(10, 2), pattern(10, 3), pattern(10, 4))
+		if len(frames()) != 6 {
+			t.Fatalf("%d frames", len(frames()))
+		}
+		f, _ := hex.DecodeString((frames())[5])
+		p, err := header.Parse(f)
+		if err != nil || p.AETH.Syndrome() != header.ACKNoCredit || p.BTH.PSN() != 2 || p.AETH.MSN() != 5 {
+			t.Errorf("acknowledgement %x: %v", f, err)
+		}
+	})
 }
 
 // tshark takes a capture of a connection apart without complaint.
@@ -199,22 +207,24 @@ func TestRCTshark(t *testing.T) {
 		}
 		t.Skip("tshark is not installed")
 	}
-	n, a, b := vectorRC(t, rcOpts{credits: 2})
 	path := filepath.Join(t.TempDir(), "rc.pcapng")
-	file, err := os.Create(path)
-	must(t, err)
-	w, err := capture.NewWriter(file, "soft0/1", "test")
-	must(t, err)
-	cancel, err := n.f.Tap(n.sw.At(1), func(f Frame) { must(t, w.WriteFrame(f.Time, f.Data)) })
-	must(t, err)
-	long := append(vectorPayload(t, "V16"), make([]byte, 9000)...)
-	a.post(1, vectorPayload(t, "V16"))
-	a.post(2, long)
-	a.post(3, long) // finds no receive buffer
-	b.want(vectorPayload(t, "V16"), long)
-	cancel()
-	must(t, w.Flush())
-	must(t, file.Close())
+	synctest.Test(t, func(t *testing.T) {
+		n, a, b := vectorRC(t, rcOpts{credits: 2})
+		file, err := os.Create(path)
+		must(t, err)
+		w, err := capture.NewWriter(file, "soft0/1", "test")
+		must(t, err)
+		cancel, err := n.f.Tap(n.sw.At(1), func(f Frame) { must(t, w.WriteFrame(f.Time, f.Data)) })
+		must(t, err)
+		long := append(vectorPayload(t, "V16"), make([]byte, 9000)...)
+		a.post(1, vectorPayload(t, "V16"))
+		a.post(2, long)
+		a.post(3, long) // finds no receive buffer
+		b.want(vectorPayload(t, "V16"), long)
+		cancel()
+		must(t, w.Flush())
+		must(t, file.Close())
+	})
 	out, err := exec.Command(tshark, "-r", path, "-T", "fields", "-E", "separator=;",
 		"-e", "infiniband.bth.opcode", "-e", "infiniband.bth.psn", "-e", "infiniband.aeth.msn", "-e", "_ws.expert").Output()
 	must(t, err)
