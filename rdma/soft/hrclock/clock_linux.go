@@ -32,13 +32,20 @@ var _ clockwork.Clock = (*Clock)(nil)
 
 // New starts a clock. The caller closes it.
 func New() (*Clock, error) {
+	c, err := open()
+	if err == nil {
+		go c.run()
+	}
+	return c, err
+}
+
+// open returns a clock that does not run yet.
+func open() (*Clock, error) {
 	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	c := &Clock{Clock: clockwork.NewRealClock(), fd: fd, base: time.Now(), done: make(chan struct{})}
-	go c.run()
-	return c, nil
+	return &Clock{Clock: clockwork.NewRealClock(), fd: fd, base: time.Now(), done: make(chan struct{})}, nil
 }
 
 // Close ends the clock's thread. Timers that run are forgotten, and new ones

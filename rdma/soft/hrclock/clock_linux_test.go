@@ -22,65 +22,69 @@ func newClock(t *testing.T) *Clock {
 	return c
 }
 
-// Half of short timers are exact to a fraction of a millisecond, which the
-// runtime's are not on an idle machine; none is early.
+// Short timers are exact to a fraction of a millisecond, which the runtime's
+// are not on an idle machine, and never early. On a busy machine most may be
+// late for other reasons: a few that are exact are enough.
 func TestExact(t *testing.T) {
 	c := newClock(t)
+	const d, limit = 100 * time.Microsecond, 500 * time.Microsecond
 	var late []time.Duration
-	for range 60 {
-		const d = 100 * time.Microsecond
+	for exact := 0; exact < 15; {
 		start := time.Now()
 		done := make(chan time.Duration)
 		c.AfterFunc(d, func() {
 			took := time.Since(start) - d
 			go func() { done <- took }()
 		})
-		late = append(late, <-done)
-	}
-	slices.Sort(late)
-	if late[0] < 0 {
-		t.Errorf("a timer was early by %v", -late[0])
-	}
-	t.Logf("late by %v, half by less than %v", late[0], late[len(late)/2])
-	if m := late[len(late)/4]; m > 500*time.Microsecond {
-		t.Errorf("a quarter of the timers was late by less than %v only", m)
-	}
-}
-
-func TestOrderStopReset(t *testing.T) {
-	c := newClock(t)
-	var mu sync.Mutex
-	var got []int
-	done := make(chan struct{}, 1)
-	note := func(n int) func() {
-		return func() {
-			mu.Lock()
-			defer mu.Unlock()
-			got = append(got, n)
-			if len(got) == 4 {
-				done <- struct{}{}
-			}
+		l := <-done
+		if late = append(late, l); l < 0 {
+			t.Errorf("a timer was early by %v", -l)
+		}
+		if l < limit {
+			exact++
+		}
+		if len(late) == 10_000 {
+			t.Fatalf("%d of %d timers were late by less than %v", exact, len(late), limit)
 		}
 	}
+	slices.Sort(late)
+	t.Logf("late by %v, half by less than %v", late[0], late[len(late)/2])
+}
+
+// The clock runs when all timers are set, so that how long that takes does not
+// count.
+func TestOrderStopReset(t *testing.T) {
+	c, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []int // the clock's thread alone
+	done := make(chan struct{})
+	note := func(n int) func() { return func() { got = append(got, n) } }
 	never := c.AfterFunc(2*time.Millisecond, func() { t.Error("a stopped timer ran") })
-	c.AfterFunc(3*time.Millisecond, note(3))
-	c.AfterFunc(25*time.Millisecond, note(4)) // the runtime's
-	c.AfterFunc(-1, note(1))
 	moved := c.AfterFunc(15*time.Millisecond, note(2))
+	c.AfterFunc(-1, note(1))
 	if !moved.Reset(time.Millisecond) || !never.Stop() || never.Stop() {
 		t.Error("a timer that runs is not active")
 	}
 	if moved.Chan() != nil {
 		t.Error("a channel")
 	}
+	c.AfterFunc(3*time.Millisecond, note(3))
+	c.AfterFunc(4*time.Millisecond, func() { close(done) })
+	long := make(chan struct{})
+	c.AfterFunc(25*time.Millisecond, func() { close(long) }) // the runtime's
+	go c.run()
 	<-done
-	mu.Lock()
-	defer mu.Unlock()
-	if !slices.Equal(got, []int{1, 2, 3, 4}) {
+	if !slices.Equal(got, []int{1, 2, 3}) {
 		t.Errorf("order %v", got)
 	}
 	if moved.Stop() {
 		t.Error("a timer that ran is active")
+	}
+	<-long
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -110,14 +114,20 @@ func TestClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := c.AfterFunc(5*time.Millisecond, func() { t.Error("ran after Close") })
+	var closed atomic.Bool
+	lost := c.AfterFunc(5*time.Millisecond, func() {
+		if closed.Load() {
+			t.Error("ran after Close")
+		}
+	})
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if c.Close() != nil || lost.Stop() {
 		t.Error("a timer is left")
 	}
+	closed.Store(true)
 	done := make(chan struct{})
-	c.AfterFunc(time.Millisecond, func() { close(done) })
+	c.AfterFunc(10*time.Millisecond, func() { close(done) })
 	<-done
 }
