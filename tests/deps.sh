@@ -15,6 +15,7 @@ need socat socat
 need radvd radvd
 need opensm opensm
 need saquery infiniband-diags
+need ibsim-run ibsim-utils
 need prometheus-node-exporter prometheus-node-exporter
 need setpriv util-linux
 need unshare util-linux
