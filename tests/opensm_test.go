@@ -116,12 +116,20 @@ type openSM struct {
 	cmd   *exec.Cmd
 }
 
+// program returns a program at a port. libumad2sim makes directories where it
+// runs.
+func (o *openSM) program(port, name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = o.dir
+	cmd.Env = append(o.srv.Env(port), "OSM_CACHE_DIR="+o.dir+"/", "OSM_TMP_DIR="+o.dir)
+	return cmd
+}
+
 func (o *openSM) start() {
 	o.n.t.Helper()
-	o.cmd = exec.Command("opensm", append([]string{
+	o.cmd = o.program("host1", "opensm", append([]string{
 		"-f", filepath.Join(o.dir, "osm.log"), "-P", filepath.Join(o.dir, "partitions.conf"),
 	}, o.flags...)...)
-	o.cmd.Env = append(o.srv.Env("host1"), "OSM_CACHE_DIR="+o.dir+"/", "OSM_TMP_DIR="+o.dir)
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := o.cmd.Start(); err != nil {
 		o.n.t.Fatal(err)
@@ -405,10 +413,8 @@ func TestOpenSMManages(t *testing.T) {
 	}
 	reach()
 	// At the switch: adapter 1 has OpenSM, the others our own clients.
-	diag := func(args ...string) ([]byte, error) {
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Env = o.srv.Env("switch")
-		return cmd.CombinedOutput()
+	diag := func(name string, args ...string) ([]byte, error) {
+		return o.program("switch", name, args...).CombinedOutput()
 	}
 	for _, c := range []struct{ line, want string }{
 		{"ibnetdiscover", `[3]	"H-0000000000100004"[1](100005) 		# "host3 hca3" lid 4 4xSDR`},
@@ -420,7 +426,8 @@ func TestOpenSMManages(t *testing.T) {
 		{"perfquery 3 1", "PortRcvErrors:...................0\n"},
 		{"smpquery pkeys 3 1", "0xffff 0x8002"},
 	} {
-		if out, err := diag(strings.Fields(c.line)...); err != nil || !strings.Contains(string(out), c.want) {
+		name, args, _ := strings.Cut(c.line, " ")
+		if out, err := diag(name, strings.Fields(args)...); err != nil || !strings.Contains(string(out), c.want) {
 			t.Errorf("%s: %v, no %q in\n%s", c.line, err, c.want, out)
 		}
 	}
