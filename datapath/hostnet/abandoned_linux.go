@@ -13,20 +13,28 @@ import (
 // answer is that none is.
 func (host) Abandoned(ids []ID) []ID {
 	left := make(map[uint64]ID, len(ids)) // by inode: all are of one nsfs
+	var nsfs uint64
 	for _, id := range ids {
 		left[id.Ino] = id
+		nsfs = id.Dev
 	}
 	self := strconv.Itoa(os.Getpid())
-	drop := func(ino uint64) { delete(left, ino) }
-	inProcesses("ns/net", self, drop)
+	drop := func(id ID) {
+		// Files of other file systems have the same numbers, those in /proc
+		// from the same range.
+		if id.Dev == nsfs {
+			delete(left, id.Ino)
+		}
+	}
+	inProcesses("ns/net", self, nsfs, drop)
 	if len(left) > 0 {
-		inMounts(drop)
+		inMounts(nsfs, drop)
 	}
 	if len(left) > 0 {
-		inProcesses("task/*/ns/net", self, drop)
+		inProcesses("task/*/ns/net", self, nsfs, drop)
 	}
 	if len(left) > 0 {
-		inProcesses("fd/*", self, drop)
+		inProcesses("fd/*", self, nsfs, drop)
 	}
 	var out []ID
 	for _, id := range ids {
@@ -37,9 +45,9 @@ func (host) Abandoned(ids []ID) []ID {
 	return out
 }
 
-// inProcesses calls fn with the inode of each network namespace that files
-// below /proc/PID refer to.
-func inProcesses(pattern, except string, fn func(ino uint64)) {
+// inProcesses calls fn with each network namespace that files below /proc/PID
+// refer to, and other files that are open by a path.
+func inProcesses(pattern, except string, nsfs uint64, fn func(ID)) {
 	procs, _ := os.ReadDir("/proc")
 	for _, e := range procs {
 		pid := e.Name()
@@ -56,7 +64,7 @@ func inProcesses(pattern, except string, fn func(ino uint64)) {
 				continue
 			}
 			if ino, ok := parseID(link); ok {
-				fn(ino)
+				fn(ID{Dev: nsfs, Ino: ino})
 				continue
 			}
 			// A file that was opened through a mount has the path of that.
@@ -65,7 +73,7 @@ func inProcesses(pattern, except string, fn func(ino uint64)) {
 			}
 			var st syscall.Stat_t
 			if syscall.Stat(p, &st) == nil {
-				fn(st.Ino)
+				fn(ID{Dev: uint64(st.Dev), Ino: st.Ino})
 			}
 		}
 	}
@@ -81,9 +89,9 @@ func parseID(link string) (ino uint64, ok bool) {
 	return ino, err == nil
 }
 
-// inMounts calls fn with the inode of each network namespace that is mounted
-// somewhere, as ip netns and container runtimes do.
-func inMounts(fn func(ino uint64)) {
+// inMounts calls fn with each network namespace that is mounted somewhere, as
+// ip netns and container runtimes do.
+func inMounts(nsfs uint64, fn func(ID)) {
 	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
 		return
@@ -93,7 +101,7 @@ func inMounts(fn func(ino uint64)) {
 		// ID PARENT MAJ:MIN ROOT MOUNTPOINT ... (proc_pid_mountinfo(5))
 		if w := strings.Fields(s.Text()); len(w) > 4 {
 			if ino, ok := parseID(w[3]); ok {
-				fn(ino)
+				fn(ID{Dev: nsfs, Ino: ino})
 			}
 		}
 	}

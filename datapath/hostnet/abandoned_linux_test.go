@@ -10,14 +10,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A namespace is in use by a process, by an open file and by a mount.
+// A namespace is in use by a process, by an open file and by a mount, but not
+// by another file with the same number.
 func TestIntegrationAbandoned(t *testing.T) {
 	k, ns := newNS(t)
 	h := NewHost()
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	must(t, err)
+	defer f.Close()
+	var st unix.Stat_t
+	must(t, unix.Fstat(int(f.Fd()), &st))
 	abandoned := func() bool {
-		got := h.Abandoned([]ID{ns.ID(), {Dev: ns.ID().Dev, Ino: 1}})
+		got := h.Abandoned([]ID{ns.ID(), {Dev: ns.ID().Dev, Ino: st.Ino}})
 		return len(got) == 2 && got[0] == ns.ID()
 	}
+	opener := exec.CommandContext(t.Context(), "sleep", "60")
+	opener.ExtraFiles = []*os.File{f}
+	must(t, opener.Start())
+	defer func() {
+		opener.Process.Kill()
+		opener.Wait()
+	}()
 	used := func() bool { return len(h.Abandoned([]ID{ns.ID()})) == 0 }
 	for what, cmd := range map[string]*exec.Cmd{
 		"process":   k.Command(t.Context(), "sleep", "60"),

@@ -15,7 +15,7 @@ import (
 // waitFor waits for something that the kernel will do.
 func waitFor(tb testing.TB, what string, ok func() bool) {
 	tb.Helper()
-	for range 500 {
+	for range 3000 {
 		if ok() {
 			return
 		}
