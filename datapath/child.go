@@ -102,7 +102,7 @@ func (d *Driver) NewChild(p *Interface, cfg ChildConfig) (*Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.start(nil)
+	i.start()
 	if err := i.configure(cfg); err != nil {
 		i.remove(false)
 		return nil, err
@@ -169,7 +169,7 @@ func (d *Driver) CreateChild(p *Interface, pkey rdma.PKey) (*Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	i.start(nil)
+	i.start()
 	return i, nil
 }
 

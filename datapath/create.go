@@ -103,9 +103,9 @@ func refuseCreate(name string, err error) error {
 	return &Error{Op: "create", Name: name, Num: syscall.ENOMEM, Err: err}
 }
 
-// start begins the life of a created interface: the state of its link, and
-// the transmitter.
-func (i *Interface) start(restore *State) {
+// start begins the life of a created interface: the transmitter, and the state
+// of its link, which may have changed before we heard of changes.
+func (i *Interface) start() {
 	if i.parent != nil && i.drv.sys.RequestPKey != nil {
 		i.drv.sys.RequestPKey(i.port.rdma, i.pkey)
 	}
@@ -116,24 +116,20 @@ func (i *Interface) start(restore *State) {
 		i.publish()
 	})
 	i.loop.call(i.startTransmitter)
-	if restore != nil {
-		i.resync()
-	}
+	i.loop.call(i.readLink)
 }
 
-// resync reads the state of a link that existed before us.
-func (i *Interface) resync() {
-	i.loop.call(func() {
-		addrs, err := i.ns.ns.Addrs(i.ifindex)
-		if err == nil {
-			for _, a := range addrs {
-				i.onAddr(a)
-			}
+// readLink reads the state of a link that we hear of from now on.
+func (i *Interface) readLink() {
+	addrs, err := i.ns.ns.Addrs(i.ifindex)
+	if err == nil {
+		for _, a := range addrs {
+			i.onAddr(a)
 		}
-		if l, err := i.ns.ns.LinkByIndex(i.ifindex); err == nil {
-			i.onLink(l)
-		}
-	})
+	}
+	if l, err := i.ns.ns.LinkByIndex(i.ifindex); err == nil {
+		i.onLink(l)
+	}
 }
 
 // createQP makes the UD queue pair, with the number that it had before where

@@ -251,7 +251,7 @@ func (d *Driver) AddPort(cfg PortConfig) (*Interface, error) {
 	d.mu.Lock()
 	d.ports = append(d.ports, p)
 	d.mu.Unlock()
-	i.start(cfg.Restore)
+	i.start()
 	return i, nil
 }
 

@@ -58,13 +58,7 @@ func (i *Interface) enter(ns hostnet.Namespace) {
 	}
 	i.ifindex = l.Index
 	n.attach(l.Index, i)
-	addrs, err := n.ns.Addrs(l.Index)
-	if err == nil {
-		for _, a := range addrs {
-			i.onAddr(a)
-		}
-	}
-	i.onLink(l)
+	i.readLink()
 }
 
 // onDeviceGone is called when the transmitter ended: the device was closed by
@@ -127,6 +121,7 @@ func (d *Driver) revive(i *Interface) {
 		i.refreshAlias()
 		i.publish()
 		i.startTransmitter()
+		i.readLink()
 	})
 }
 

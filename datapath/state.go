@@ -73,6 +73,6 @@ func (d *Driver) RestoreChild(p *Interface, ns hostnet.Namespace, s State) (*Int
 	if err != nil {
 		return nil, err
 	}
-	i.start(&s)
+	i.start()
 	return i, nil
 }

@@ -271,7 +271,7 @@ func (n *Namespace) SetAddrGenMode(ifindex int, m hostnet.AddrGenMode) error {
 }
 
 // Move implements hostnet.Namespace, towards another Namespace of this
-// package.
+// package. As in the kernel, the link is there when others hear that it left.
 func (n *Namespace) Move(ifindex int, to hostnet.Namespace) error {
 	t, ok := to.(*Namespace)
 	if !ok || t.s.host != n.s.host {
@@ -280,28 +280,33 @@ func (n *Namespace) Move(ifindex int, to hostnet.Namespace) error {
 	if t.s == n.s {
 		return nil
 	}
-	var moved *link
-	err := n.onLink("move", ifindex, func(s *space, l *link) error {
-		t.s.mu.Lock()
-		taken := t.s.byName(l.Name) != nil
-		t.s.mu.Unlock()
-		if taken {
-			return syscall.EEXIST
-		}
-		s.setUp(l, false)
-		s.remove(l, true)
-		moved = l
-		return nil
-	})
-	if err != nil {
-		return err
-	}
+	defer n.s.deliver()
 	defer t.s.deliver()
-	t.s.mu.Lock()
-	defer t.s.mu.Unlock()
-	moved.joined = nil
-	t.s.insert(moved)
-	return nil
+	first, second := n.s, t.s
+	if second.id.Ino < first.id.Ino {
+		first, second = second, first
+	}
+	first.mu.Lock()
+	defer first.mu.Unlock()
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	l := n.s.links[ifindex]
+	var err error
+	switch {
+	case n.closed || t.closed:
+		err = hostnet.ErrClosed
+	case l == nil:
+		err = syscall.ENODEV
+	case t.s.byName(l.Name) != nil:
+		err = syscall.EEXIST
+	default:
+		n.s.setUp(l, false)
+		n.s.remove(l, true)
+		l.joined = nil
+		t.s.insert(l)
+		return nil
+	}
+	return &hostnet.OpError{Op: "move", Link: strconv.Itoa(ifindex), Err: err}
 }
 
 // DeleteLink implements hostnet.Namespace.
