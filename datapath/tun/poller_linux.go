@@ -1,23 +1,29 @@
 package tun
 
 import (
+	"errors"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"ipoib/rdma"
 )
 
 // Poller reads many devices on a few threads, which block in epoll_wait(2)
 // while there is nothing to read. A thread reads a batch and carries it to its
 // end, before it turns to the next device.
 //
-// The devices are a one-shot interest, so that one thread at a time has a
-// device, and a packet for one that is being read wakes nobody.
+// Each device belongs to one thread, so nothing has to be changed in the
+// kernel to keep the others away, and a packet for a device whose thread is
+// busy wakes nobody.
 //
 // A nil *Poller reads each device on a goroutine of its own.
 type Poller struct {
-	ep, event int
-	workers   sync.WaitGroup
+	event   int
+	threads []*thread
+	workers sync.WaitGroup
 
 	mu      sync.Mutex
 	next    uint64             // guarded by mu, as is all below
@@ -25,22 +31,30 @@ type Poller struct {
 	closed  bool
 }
 
+// thread is one of a Poller's.
+type thread struct {
+	ep      int
+	devices int // guarded by Poller.mu
+}
+
 // polled is a device of a Poller. Its token, which is never used again, tells
-// it from a later one with the same descriptor.
+// it from a later one with the same descriptor. What changes belongs to its
+// thread.
 type polled struct {
 	*device
-	token uint64
-	// mu is never waited for long: the one-shot interest keeps other threads
-	// away. It carries the reader's state from one thread to the next.
-	mu    sync.Mutex
-	pkts  []Packet // guarded by mu
-	burst bool     // packets come in batches; guarded by mu
-	fn    func([]Packet)
-	gone  func(error)
+	thread *thread
+	token  uint64
+	pkts   []Packet
+	burst  bool // packets come in batches
+	fn     func([]Packet)
+	gone   func(error)
 }
 
 // rounds is how many full batches are read before other devices get a turn.
 const rounds = 4
+
+// maxEvents is how many devices a thread serves before it asks again.
+const maxEvents = 16
 
 // lingerMS is how long, in milliseconds, a thread waits for more traffic before
 // it goes to sleep in a way that the scheduler knows of.
@@ -54,21 +68,34 @@ func NewPoller(threads int) (*Poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		unix.Close(event)
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	p := &Poller{ep: ep, event: event, devices: make(map[uint64]*polled)}
-	if err := p.control(unix.EPOLL_CTL_ADD, event, unix.EPOLLIN, 0); err != nil {
-		unix.Close(ep)
-		unix.Close(event)
-		return nil, err
-	}
+	p := &Poller{event: event, devices: make(map[uint64]*polled)}
 	for range threads {
-		p.workers.Go(p.work)
+		if err := p.addThread(); err != nil {
+			return nil, errors.Join(err, p.closeFiles())
+		}
+	}
+	for _, t := range p.threads {
+		p.workers.Go(func() { p.work(t) })
 	}
 	return p, nil
+}
+
+func (p *Poller) addThread() error {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	t := &thread{ep: ep}
+	p.threads = append(p.threads, t)
+	return t.add(p.event, 0)
+}
+
+func (p *Poller) closeFiles() error {
+	err := unix.Close(p.event)
+	for _, t := range p.threads {
+		err = errors.Join(err, unix.Close(t.ep))
+	}
+	return os.NewSyscallError("close", err)
 }
 
 // Start reads a device until it is closed. fn is called with each batch of up
@@ -82,19 +109,49 @@ func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error))
 		return nil
 	}
 	e := &polled{device: k, pkts: make([]Packet, batch), fn: fn, gone: gone}
+	if err := p.enter(e); err != nil {
+		return err
+	}
+	err := k.op("poll", func(fd int) error {
+		k.onClose.Store(func() { p.forget(e, fd) })
+		return e.thread.add(fd, e.token)
+	})
+	if err != nil {
+		p.forget(e, -1)
+	}
+	return err
+}
+
+// enter gives a device a token and the thread that has the fewest devices.
+func (p *Poller) enter(e *polled) error {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return rdma.ErrClosed
+	}
+	e.thread = slices.MinFunc(p.threads, func(a, b *thread) int { return a.devices - b.devices })
+	e.thread.devices++
 	p.next++
 	e.token = p.next
 	p.devices[e.token] = e
-	p.mu.Unlock()
-	err := k.op("poll", func(fd int) error {
-		k.onClose.Store(func() { p.forget(e) })
-		return p.control(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN|unix.EPOLLONESHOT, e.token)
-	})
-	if err != nil {
-		p.forget(e)
+	return nil
+}
+
+// forget ends the polling of a device, if that was not done. fd is its open
+// descriptor, or -1 when the thread does not poll it.
+func (p *Poller) forget(e *polled, fd int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.devices[e.token] != e {
+		return
 	}
-	return err
+	delete(p.devices, e.token)
+	e.thread.devices--
+	if fd >= 0 && !p.closed {
+		// Closing it would not do while another process has a copy of it: a
+		// child between fork and exec.
+		_ = unix.EpollCtl(e.thread.ep, unix.EPOLL_CTL_DEL, fd, nil)
+	}
 }
 
 // Close ends the threads and waits for them. It must not be called by fn or
@@ -113,34 +170,26 @@ func (p *Poller) Close() error {
 	one := [8]byte{0: 1} // any value but 0 makes the eventfd readable
 	unix.Write(p.event, one[:])
 	p.workers.Wait()
-	unix.Close(p.event)
-	return os.NewSyscallError("close", unix.Close(p.ep))
+	return p.closeFiles()
 }
 
-func (p *Poller) forget(e *polled) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.devices, e.token)
+// add has the thread poll a descriptor; the token travels in the event.
+func (t *thread) add(fd int, token uint64) error {
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32))}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(t.ep, unix.EPOLL_CTL_ADD, fd, &ev))
 }
 
-// control changes what is polled; the token travels in the event.
-func (p *Poller) control(op, fd int, events uint32, token uint64) error {
-	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32))}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.ep, op, fd, &ev))
-}
-
-func (p *Poller) work() {
-	// One event at a time: if there are more, the kernel wakes another thread.
-	var ev [1]unix.EpollEvent
+func (p *Poller) work(t *thread) {
+	var ev [maxEvents]unix.EpollEvent
 	for {
 		// While there is traffic the thread waits without telling the
 		// scheduler, which would give its processor away and take it back
 		// for each packet. A collection that begins meanwhile interrupts the
 		// call by a signal, and has to wait for lingerMS at worst.
-		n, errno := epollWait(p.ep, ev[:], lingerMS)
+		n, errno := epollWait(t.ep, ev[:], lingerMS)
 		var err error
 		if errno != 0 || n < 1 {
-			n, err = unix.EpollWait(p.ep, ev[:], -1)
+			n, err = unix.EpollWait(t.ep, ev[:], -1)
 		}
 		if n < 1 {
 			if err != nil && err != unix.EINTR {
@@ -148,15 +197,17 @@ func (p *Poller) work() {
 			}
 			continue
 		}
-		token := uint64(uint32(ev[0].Fd)) | uint64(uint32(ev[0].Pad))<<32
-		if token == 0 {
-			return
-		}
-		p.mu.Lock()
-		e := p.devices[token]
-		p.mu.Unlock()
-		if e != nil {
-			p.serve(e)
+		for i := range ev[:n] {
+			token := uint64(uint32(ev[i].Fd)) | uint64(uint32(ev[i].Pad))<<32
+			if token == 0 {
+				return
+			}
+			p.mu.Lock()
+			e := p.devices[token]
+			p.mu.Unlock()
+			if e != nil {
+				p.serve(e)
+			}
 		}
 	}
 }
@@ -165,15 +216,14 @@ func (p *Poller) work() {
 func (p *Poller) serve(e *polled) {
 	err := e.drain()
 	if err == nil {
-		err = e.op("poll", func(fd int) error {
-			return p.control(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN|unix.EPOLLONESHOT, e.token)
-		})
+		return
 	}
-	if err != nil {
-		p.forget(e)
-		if !e.device.closed.Load() {
-			e.gone(err)
-		}
+	_ = e.op("poll", func(fd int) error {
+		p.forget(e, fd)
+		return nil
+	})
+	if !e.device.closed.Load() {
+		e.gone(err)
 	}
 }
 
@@ -181,8 +231,6 @@ func (p *Poller) serve(e *polled) {
 // sparse traffic is carried to its end before more is looked for: that costs a
 // system call, which it does not have to wait for.
 func (e *polled) drain() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	limit, total := 1, 0
 	if e.burst {
 		limit = len(e.pkts)
