@@ -10,14 +10,7 @@ import (
 	"fmt"
 	"io"
 	"time"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
 )
-
-// LinkTypeERF is LINKTYPE_ERF of the pcap project.
-const LinkTypeERF = layers.LinkType(197)
 
 // Layout of an ERF record header (the Endace format).
 const (
@@ -32,20 +25,18 @@ const maxFrame = 2047*4 + 2
 
 // Writer writes one capture of one port.
 type Writer struct {
-	ng  *pcapgo.NgWriter
-	buf []byte
+	file *file
+	buf  []byte
 }
 
 // NewWriter writes the head of a file. port names where the frames come from,
 // program what writes it.
 func NewWriter(w io.Writer, port, program string) (*Writer, error) {
-	ng, err := pcapgo.NewNgWriterInterface(w, pcapgo.NgInterface{
-		Name: port, LinkType: LinkTypeERF, SnapLength: 0, TimestampResolution: 9,
-	}, pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: program}})
+	f, err := newFile(w, port, program)
 	if err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
-	return &Writer{ng: ng}, nil
+	return &Writer{file: f}, nil
 }
 
 // WriteFrame writes one frame, LRH to VCRC.
@@ -54,9 +45,7 @@ func (w *Writer) WriteFrame(t time.Time, frame []byte) error {
 		return fmt.Errorf("capture: a frame of %d bytes", len(frame))
 	}
 	w.buf = appendERF(w.buf[:0], t, frame)
-	n := len(w.buf)
-	err := w.ng.WritePacket(gopacket.CaptureInfo{Timestamp: t, CaptureLength: n, Length: n}, w.buf)
-	if err != nil {
+	if err := w.file.packet(t, w.buf); err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
 	return nil
@@ -65,7 +54,7 @@ func (w *Writer) WriteFrame(t time.Time, frame []byte) error {
 // Flush writes what is buffered, so that a reader at the other end of a pipe
 // sees it.
 func (w *Writer) Flush() error {
-	if err := w.ng.Flush(); err != nil {
+	if err := w.file.w.Flush(); err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
 	return nil

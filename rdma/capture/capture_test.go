@@ -76,6 +76,12 @@ func TestFileReadsBack(t *testing.T) {
 	if r.LinkType() != LinkTypeERF {
 		t.Errorf("link type %v", r.LinkType())
 	}
+	if i, err := r.Interface(0); err != nil || i.Name != "soft0/1" || i.TimestampResolution != 9 {
+		t.Errorf("%+v, %v", i, err)
+	}
+	if got := r.SectionInfo().Application; got != "test" {
+		t.Errorf("written by %q", got)
+	}
 	for i, f := range in {
 		data, info, err := r.ReadPacketData()
 		if err != nil {
