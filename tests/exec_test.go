@@ -243,6 +243,16 @@ func TestExecProcess(t *testing.T) {
 	if out := l.x(1, "ipoib", "exec", "--", "ipoib", "exec", "--", "ip", "-d", "link", "show", "ib0"); !strings.Contains(out, "ipoib pkey") {
 		t.Errorf("nested:\n%s", out)
 	}
+	// ip netns exec mounts a /sys without our files; exec behind it shows them,
+	// nested or not.
+	for _, args := range [][]string{
+		{"ip", "netns", "exec", "ibhost1"},
+		{"ipoib", "exec", "--", "ip", "netns", "exec", "ibhost1"},
+	} {
+		if out := l.run(args[0], append(args[1:], "ipoib", "exec", "--", "cat", "/sys/class/net/ib0/mode")...); out != "datagram\n" {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
 }
 
 // An interactive shell has its terminal and its job control.

@@ -17,6 +17,9 @@ import (
 	"ipoib/nl/ipoibnl"
 )
 
+// runDirEnv stands for the flag --run-dir.
+const runDirEnv = "IPOIB_RUN_DIR"
+
 // env are the streams of a command.
 type env struct {
 	in       io.Reader
@@ -51,7 +54,7 @@ func newApp(e env) *cli.App {
 		UseShortOptionHandling: true,
 		ExitErrHandler:         func(*cli.Context, error) {}, // run decides
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "run-dir", Usage: "directory of the control socket and the state", Value: service.DefaultRunDir, EnvVars: []string{"IPOIB_RUN_DIR"}},
+			&cli.StringFlag{Name: "run-dir", Usage: "directory of the control socket and the state", Value: service.DefaultRunDir, EnvVars: []string{runDirEnv}},
 		},
 		Commands: plain(
 			serveCommand(e), labCommand(e), execCommand(), linkCommand(e), monitorCommand(e), pkeyCommand(e),

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -41,37 +42,59 @@ func execCommand() *cli.Command {
 		SkipFlagParsing: true,
 		Action: func(c *cli.Context) error {
 			args := c.Args().Slice()
-			if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
+			if wantsHelp(args) {
 				return cli.ShowSubcommandHelp(c)
-			}
-			if len(args) > 0 && args[0] == "--" {
-				args = args[1:]
-			}
-			if len(args) == 0 {
-				return cli.Exit("Usage: ipoib exec [--] COMMAND [ARGUMENT ...]", exitExec)
 			}
 			environ := os.Environ()
 			if c.IsSet("run-dir") {
-				environ = append(environ, "IPOIB_RUN_DIR="+c.String("run-dir"))
+				environ = append(environ, runDirEnv+"="+c.String("run-dir"))
 			}
-			return runRedirected(args, environ, c.String("run-dir"))
+			code, err := runRedirected(args, environ, c.String("run-dir"))
+			return cli.Exit(err, code)
 		},
 	}
 }
 
-// runRedirected becomes the program.
-func runRedirected(args, environ []string, runDir string) error {
+func wantsHelp(args []string) bool {
+	return len(args) == 1 && (args[0] == "--help" || args[0] == "-h")
+}
+
+// runExec runs the command exec where no flag is in front of it: without all
+// that the other commands need, the program starts sooner. ok is false when
+// that is not what was asked for.
+func runExec(args []string, errOut io.Writer) (code int, ok bool) {
+	if len(args) == 0 || args[0] != "exec" || wantsHelp(args[1:]) {
+		return 0, false
+	}
+	runDir := os.Getenv(runDirEnv)
+	if runDir == "" {
+		runDir = service.DefaultRunDir
+	}
+	code, err := runRedirected(args[1:], os.Environ(), runDir)
+	fmt.Fprintln(errOut, err)
+	return code, true
+}
+
+// runRedirected becomes the program. It returns only if that fails, with an
+// exit code.
+func runRedirected(args, environ []string, runDir string) (int, error) {
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return exitExec, errors.New("Usage: ipoib exec [--] COMMAND [ARGUMENT ...]")
+	}
 	path, err := exec.LookPath(args[0])
 	switch {
 	case errors.Is(err, exec.ErrDot), err == nil:
 	case errors.Is(err, fs.ErrPermission):
-		return cli.Exit(fmt.Sprintf("ipoib exec: %s: permission denied", args[0]), exitNotRunning)
+		return exitNotRunning, fmt.Errorf("ipoib exec: %s: permission denied", args[0])
 	default:
-		return cli.Exit(fmt.Sprintf("ipoib exec: %s: command not found", args[0]), exitNotFound)
+		return exitNotFound, fmt.Errorf("ipoib exec: %s: command not found", args[0])
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return cli.Exit("ipoib exec: "+err.Error(), exitExec)
+		return exitExec, fmt.Errorf("ipoib exec: %w", err)
 	}
 	err = redirect.Exec(redirect.Command{
 		Path: path, Args: args, Env: environ, Supervisor: []string{self, superviseCommand},
@@ -87,7 +110,7 @@ func runRedirected(args, environ []string, runDir string) error {
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		code = exitNotRunning
 	}
-	return cli.Exit(fmt.Sprintf("ipoib exec: %v", err), code)
+	return code, fmt.Errorf("ipoib exec: %w", err)
 }
 
 // runSupervisor runs the supervisor of a program. ok is false when that was

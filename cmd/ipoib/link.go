@@ -53,7 +53,7 @@ func runIP(args []string, in io.Reader, out, errOut io.Writer) (code int, ok boo
 	streams := env{in, out, errOut}
 	ip := iproute.NewEnv(in, out, errOut, func(runDir string) string {
 		if runDir == "" {
-			runDir = os.Getenv("IPOIB_RUN_DIR")
+			runDir = os.Getenv(runDirEnv)
 		}
 		if runDir == "" {
 			runDir = service.DefaultRunDir

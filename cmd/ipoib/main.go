@@ -13,6 +13,9 @@ func main() {
 	if code, ok := runSupervisor(os.Args); ok {
 		os.Exit(code)
 	}
+	if code, ok := runExec(os.Args[1:], os.Stderr); ok {
+		os.Exit(code)
+	}
 	if code, ok := runIP(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); ok {
 		os.Exit(code)
 	}

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
 	"syscall"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"ipoib/compat/redirect/filter"
@@ -36,10 +36,14 @@ type Command struct {
 const handshakeTimeout = 10 * time.Second
 
 // Exec becomes the program. It returns only if that fails; the program has not
-// run then. Inside a program that Exec runs it runs another one plainly: one
-// supervisor is enough.
+// run then. Inside a program that Exec runs it runs another one without a
+// supervisor of its own: one is enough.
 func Exec(c Command) error {
 	if supervised() {
+		runtime.LockOSThread()
+		if err := c.prepare(); err != nil {
+			return err
+		}
 		return c.exec()
 	}
 	fds := filter.RangeFor(softLimit())
@@ -47,29 +51,42 @@ func Exec(c Command) error {
 	if err != nil {
 		return err
 	}
-	conn, err := c.startSupervisor(fds)
+	// The supervisor starts while this process prepares itself.
+	conn, pid, err := c.startSupervisor(fds)
 	if err != nil {
 		return fmt.Errorf("starting the supervisor: %w", err)
 	}
 	runtime.LockOSThread()
-	if c.Prepare != nil {
-		if err := c.Prepare(); err != nil {
-			return err
-		}
+	err = c.prepare()
+	if err == nil {
+		err = handOver(prog, conn)
 	}
+	wait(pid)
+	if err != nil {
+		return err
+	}
+	return c.exec()
+}
+
+// handOver installs the filter for the calling thread. When it returns, the
+// supervisor answers and nobody else does.
+func handOver(prog []bpf.RawInstruction, conn int) error {
 	listener, err := filter.Install(prog)
 	if err != nil {
 		return err
 	}
-	if err := unix.Sendmsg(conn, []byte{helloListener}, unix.UnixRights(listener), nil, 0); err != nil {
+	defer func() { _ = unix.Close(listener) }()
+	if err := unix.Sendmsg(conn, []byte{helloListener}, unix.UnixRights(listener), nil, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("handing over to the supervisor: %w", err)
 	}
-	if err := expect(conn, helloServing); err != nil {
-		return err
+	return expect(conn, helloServing)
+}
+
+func (c *Command) prepare() error {
+	if c.Prepare == nil {
+		return nil
 	}
-	// From here on nobody answers but the supervisor.
-	_ = unix.Close(listener)
-	return c.exec()
+	return c.Prepare()
 }
 
 func (c *Command) exec() error {
@@ -99,7 +116,6 @@ const fallbackLimit = 1024
 
 // Words of the handshake, one byte each.
 const (
-	helloReady    = 'r' // the supervisor runs
 	helloListener = 'l' // here is the listener
 	helloServing  = 's' // the supervisor answers
 )
@@ -129,47 +145,50 @@ const (
 	stageRun   = "run"
 )
 
-// startSupervisor runs the supervisor and returns a socket to it. It goes
-// through a process that ends at once, so that the supervisor is no child of
-// the program to be, which may wait for all of its children.
-func (c *Command) startSupervisor(fds filter.Range) (int, error) {
+// startSupervisor begins to run the supervisor. It returns a socket to it and
+// the process that starts it and ends at once, to be waited for: the supervisor
+// is no child of the program to be, which may wait for all of its children.
+func (c *Command) startSupervisor(fds filter.Range) (conn, pid int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, os.NewSyscallError("socketpair", err)
+		return -1, -1, os.NewSyscallError("socketpair", err)
 	}
+	defer func() { _ = unix.Close(pair[1]) }()
 	tv := unix.NsecToTimeval(handshakeTimeout.Nanoseconds())
 	_ = unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	theirs := os.NewFile(uintptr(pair[1]), "supervisor")
-	defer func() { _ = theirs.Close() }()
-	if err := spawnAside(c.Supervisor, c.Socket, fds, theirs); err != nil {
+	args := []string{c.Socket, fds.String(), strconv.Itoa(os.Getpid())}
+	// A shell starts faster than this program.
+	shell := append([]string{"/bin/sh", "-c", `"$@" &`, "sh"}, c.Supervisor...)
+	pid, err = spawn(append(append(shell, stageRun), args...), pair[1])
+	if err != nil {
+		line := append([]string(nil), c.Supervisor...)
+		pid, err = spawn(append(append(line, stageSpawn), args...), pair[1])
+	}
+	if err != nil {
+		_ = unix.Close(pair[0])
+	}
+	return pair[0], pid, err
+}
+
+// spawn starts a process that has the socket conn as supervisorFD.
+func spawn(line []string, conn int) (pid int, err error) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
 		return -1, err
 	}
-	_ = theirs.Close()
-	return pair[0], expect(pair[0], helloReady)
+	defer func() { _ = unix.Close(null) }()
+	in := uintptr(null)
+	return syscall.ForkExec(line[0], line, &syscall.ProcAttr{
+		Dir: "/", Env: os.Environ(), Files: []uintptr{in, in, in, supervisorFD: uintptr(conn)},
+		Sys: &syscall.SysProcAttr{Setsid: true},
+	})
 }
 
-// spawnAside starts the supervisor through a process that ends at once: a
-// shell, which starts faster than this program, or without one this program.
-func spawnAside(line []string, socket string, fds filter.Range, conn *os.File) error {
-	shell := []string{"/bin/sh", "-c", `"$@" &`, "sh"}
-	if err := spawn(append(shell, line...), stageRun, socket, fds, conn, true); err == nil {
-		return nil
+// wait waits for a child to end.
+func wait(pid int) {
+	for {
+		if _, err := syscall.Wait4(pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
+			return
+		}
 	}
-	return spawn(line, stageSpawn, socket, fds, conn, true)
-}
-
-// spawn starts a stage of the supervisor.
-func spawn(line []string, stage, socket string, fds filter.Range, conn *os.File, wait bool) error {
-	args := append(append([]string(nil), line[1:]...), stage, socket, fds.String(), strconv.Itoa(os.Getpid()))
-	cmd := exec.Command(line[0], args...)
-	cmd.Dir = "/"
-	cmd.ExtraFiles = []*os.File{conn}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	if !wait {
-		return cmd.Process.Release()
-	}
-	return cmd.Wait()
 }

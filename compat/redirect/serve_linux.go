@@ -26,9 +26,11 @@ func Supervise(line, args []string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	conn := os.NewFile(supervisorFD, "supervisor")
 	if stage == stageSpawn {
-		return spawn(line, stageRun, socket, fds, conn, false)
+		// This process ends, and the next one is nobody's child.
+		line := append(append([]string(nil), line...), stageRun)
+		_, err := spawn(append(line, args[1:]...), supervisorFD)
+		return err
 	}
 	// The terminal's signals are for the program.
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
@@ -44,7 +46,7 @@ func Supervise(line, args []string, log *slog.Logger) error {
 	if _, err := unix.Write(supervisorFD, []byte{helloServing}); err != nil {
 		return fmt.Errorf("redirect: %w", err)
 	}
-	_ = conn.Close()
+	_ = unix.Close(supervisorFD)
 	return s.Run()
 }
 
@@ -52,9 +54,6 @@ func Supervise(line, args []string, log *slog.Logger) error {
 func takeListener(conn int) (int, error) {
 	tv := unix.NsecToTimeval(handshakeTimeout.Nanoseconds())
 	_ = unix.SetsockoptTimeval(conn, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	if _, err := unix.Write(conn, []byte{helloReady}); err != nil {
-		return -1, fmt.Errorf("redirect: %w", err)
-	}
 	b, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	for end := time.Now().Add(handshakeTimeout); time.Now().Before(end); {
 		n, oobn, _, _, err := unix.Recvmsg(conn, b, oob, unix.MSG_CMSG_CLOEXEC)

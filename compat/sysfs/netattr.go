@@ -2,7 +2,6 @@ package sysfs
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -138,8 +137,12 @@ func devPort(n *netdev, info *datapath.Info) int {
 	return 0
 }
 
-// enumerated are the names that the kernel chose for children made by netlink.
-var enumerated = regexp.MustCompile(`^ipoib[0-9]+$`)
+// enumerated reports whether the kernel chose the name of a child made by
+// netlink: ipoib%d.
+func enumerated(name string) bool {
+	digits, ok := strings.CutPrefix(name, "ipoib")
+	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
+}
 
 // nameAssignType is where the name comes from. Of parents and of children made
 // by create_child that is unknown until they are renamed; netlink says it.
@@ -151,7 +154,7 @@ func nameAssignType(n *netdev, info *datapath.Info) (string, error) {
 	switch {
 	case n.parent() || info.Legacy:
 		return "", syscall.EINVAL
-	case enumerated.MatchString(info.Name):
+	case enumerated(info.Name):
 		return fmt.Sprintln(nameEnum), nil
 	}
 	return fmt.Sprintln(nameUser), nil
