@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -157,5 +158,52 @@ func TestFilesKilled(t *testing.T) {
 		if after := must(os.ReadFile("/proc/self/mountinfo")); !bytes.Equal(before, after) {
 			t.Errorf("mounts before\n%safter\n%s", before, after)
 		}
+	}
+}
+
+// Programs that run in a host, or under exec, have the files again after the
+// service was restarted, killed or not, and the kernel's while none runs.
+func TestFilesRestart(t *testing.T) {
+	l := newLab(t).up(1)
+	programs := []*exec.Cmd{l.background(1, "sleep", "1000"), l.background(1, "ipoib", "exec", "--", "sleep", "1000")}
+	look := func(cmd *exec.Cmd, line string) string {
+		return l.host("nsenter -t " + strconv.Itoa(cmd.Process.Pid) + " -m -n bash -c '" + line + "' 2>&1")
+	}
+	const (
+		line   = "cat /sys/class/net/ib0/mode /sys/class/net/lo/type; ls /sys/class/infiniband; ls /sys/kernel/debug/ipoib; ls /sys/devices/virtual/net/lo/mtu"
+		served = "datagram\n772\nsoft1\nib0_mcg\nib0_path\n/sys/devices/virtual/net/lo/mtu\n"
+	)
+	all := func(when string, ok func(string) bool) {
+		t.Helper()
+		for _, p := range programs {
+			var out string
+			l.eventually(when, func() bool { out = look(p, line); return ok(out) })
+		}
+	}
+	servedAll := func(out string) bool { return out == served }
+	all("the files are there", servedAll)
+	for range 2 {
+		l.kill()
+		all("the files are dead", func(out string) bool { return strings.Contains(out, "Transport endpoint is not connected") })
+		l.start()
+		all("the files are there after a kill", servedAll)
+		if err := l.serve.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		_ = l.serve.Wait()
+		all("the files are the kernel's", func(out string) bool {
+			return strings.Contains(out, "No such file") && strings.Contains(out, "772\n") && !strings.Contains(out, "connected")
+		})
+		l.start()
+		all("the files are there after a restart", servedAll)
+	}
+	// Nothing piles up, and in the end nothing is left.
+	if out := look(programs[0], "grep -c fuse.ipoib /proc/self/mountinfo"); out != "5\n" {
+		t.Errorf("%s mounts", out)
+	}
+	l.run("ipoib", "serve", "--teardown")
+	_ = l.serve.Wait()
+	if out := look(programs[0], "grep -c fuse.ipoib /proc/self/mountinfo; ls /sys/class/net"); out != "0\nlo\n" {
+		t.Errorf("%s", out)
 	}
 }

@@ -236,3 +236,71 @@ func TestMountClose(t *testing.T) {
 		t.Error("still mounted")
 	}
 }
+
+// What other processes have mounted of a tree in mount namespaces of their own
+// is taken away and given back.
+func TestLeaveAndReturn(t *testing.T) {
+	f, _ := value("one\n")
+	dir, s := mount(t, Fixed(Entry{"sub", Fixed(Entry{"value", f})}))
+	at := t.TempDir()
+	script := fmt.Sprintf("mount --make-rprivate /; mount --bind %s/sub %s; echo ready; read x", dir, at)
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", script)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = cmd.Wait() }()
+	if _, err := out.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	look := func() string {
+		b, _ := exec.Command("nsenter", "-t", fmt.Sprint(cmd.Process.Pid), "-m", "cat", at+"/value").CombinedOutput()
+		return string(b)
+	}
+	if got := look(); got != "one\n" {
+		t.Fatalf("%q", got)
+	}
+	source := "ipoib:" + t.Name()
+	places, err := Leave(source)
+	if err != nil || !slices.ContainsFunc(places, func(p Place) bool { return p.Path == at && p.Root == "/sub" }) {
+		t.Fatalf("%v, %v", places, err)
+	}
+	if got := look(); !strings.Contains(got, "No such file") {
+		t.Errorf("%q", got)
+	}
+	prepared := 0
+	prepare := func(list []Place) error { prepared += len(list); return nil }
+	gone := Place{NS: 1, Path: at, Root: "/"}
+	lost := Place{NS: places[0].NS, Path: at + "/nowhere", Root: "/no such part"}
+	for range 2 { // the second time there is nothing to do
+		if err := Return(dir, append(slices.Clone(places), gone, lost), prepare); err != nil {
+			t.Errorf("%v", err)
+		}
+		if got := look(); got != "one\n" {
+			t.Errorf("%q", got)
+		}
+	}
+	if prepared != 2*(len(places)+1) {
+		t.Errorf("prepared for %d", prepared)
+	}
+	// A dead tree is taken away as well.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := look(); !strings.Contains(got, "not connected") {
+		t.Errorf("%q", got)
+	}
+	if again, err := Leave(source); err != nil || len(again) < 1 {
+		t.Errorf("%v, %v", again, err)
+	}
+	if list, err := Leave(source); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+}

@@ -15,8 +15,11 @@ import (
 
 // mountPoint is a line of /proc/self/mountinfo.
 type mountPoint struct {
-	path, fsType, source string
+	path, root, fsType, source string
 }
+
+// of reports whether a tree of that source is mounted.
+func (m *mountPoint) of(source string) bool { return m.fsType == fsType && m.source == source }
 
 // parseMounts reads mountinfo; lines that make no sense are left out.
 func parseMounts(r io.Reader) ([]mountPoint, error) {
@@ -29,7 +32,7 @@ func parseMounts(r io.Reader) ([]mountPoint, error) {
 		if !ok || len(f) < 6 || len(b) < 2 {
 			continue
 		}
-		out = append(out, mountPoint{unescape(f[4]), b[0], unescape(b[1])})
+		out = append(out, mountPoint{unescape(f[4]), unescape(f[3]), b[0], unescape(b[1])})
 	}
 	return out, sc.Err()
 }
@@ -54,8 +57,11 @@ func unescape(s string) string {
 	}
 }
 
-func mounts() ([]mountPoint, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+// mounts lists what is mounted in the mount namespace of the calling thread.
+func mounts() ([]mountPoint, error) { return mountsOf("/proc/thread-self/mountinfo") }
+
+func mountsOf(path string) ([]mountPoint, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -71,19 +77,24 @@ func Clean(source string, places ...string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	list = slices.DeleteFunc(list, func(m mountPoint) bool { return !m.of(source) && !slices.Contains(places, m.path) })
 	var gone []string
+	err = unmountAll(list, &gone)
+	return gone, err
+}
+
+// unmountAll unmounts in the order in which that can be done, and adds what is
+// unmounted to gone.
+func unmountAll(list []mountPoint, gone *[]string) error {
 	var errs []error
 	for _, m := range slices.Backward(list) {
-		if (m.fsType != fsType || m.source != source) && !slices.Contains(places, m.path) {
-			continue
+		err := Unmount(m.path)
+		if err == nil && gone != nil {
+			*gone = append(*gone, m.path)
 		}
-		if err := Unmount(m.path); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		gone = append(gone, m.path)
+		errs = append(errs, err)
 	}
-	return gone, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // Unmount takes a mount away, even one that is in use; none there is no error.

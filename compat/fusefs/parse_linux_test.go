@@ -15,8 +15,8 @@ nonsense
 `
 	got, err := parseMounts(strings.NewReader(text))
 	want := []mountPoint{
-		{"/proc", "proc", "proc"}, {"/run/ipoib/sys", "fuse.ipoib", "ipoib:/run/ipoib"},
-		{"/sys/devices/virtual/net/ib0", "fuse.ipoib", "ipoib:/run/my dir"},
+		{"/proc", "/", "proc", "proc"}, {"/run/ipoib/sys", "/", "fuse.ipoib", "ipoib:/run/ipoib"},
+		{"/sys/devices/virtual/net/ib0", "/netns/1/x", "fuse.ipoib", "ipoib:/run/my dir"},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v, %v", got, err)

@@ -2,6 +2,7 @@ package sysfs
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -15,6 +16,29 @@ const (
 	LowerDebugName = "lower-debug"
 )
 
+// enteredAt is what Enter mounts over, and nothing else does.
+const enteredAt = "/sys/devices/virtual/net"
+
+// bindLower shows the kernel's sysfs without what is mounted over it.
+func bindLower(lower string) error {
+	if err := unix.Mount("/sys", lower, "", unix.MS_BIND, ""); err != nil {
+		return &os.PathError{Op: "mount", Path: lower, Err: err}
+	}
+	return nil
+}
+
+// Reenter shows the tree at dir again where Enter did, in mount namespaces
+// that fusefs.Leave was in. lower is the path of LowerName.
+func Reenter(dir, lower string, places []fusefs.Place) error {
+	return fusefs.Return(dir, places, func(list []fusefs.Place) error {
+		entered := slices.ContainsFunc(list, func(p fusefs.Place) bool { return p.Path == enteredAt })
+		if !entered || isMount(lower, unix.SYSFS_MAGIC) {
+			return nil
+		}
+		return bindLower(lower)
+	})
+}
+
 // Enter shows the tree in /sys of a mount namespace that belongs to the caller
 // alone and has a sysfs of its own at /sys. view is the path of the caller's
 // view, lower that of LowerName. Without a living tree it does nothing.
@@ -22,11 +46,11 @@ func Enter(view, lower string) error {
 	if !fusefs.Serves(view) {
 		return nil
 	}
-	if err := unix.Mount("/sys", lower, "", unix.MS_BIND, ""); err != nil {
-		return &os.PathError{Op: "mount", Path: lower, Err: err}
+	if err := bindLower(lower); err != nil {
+		return err
 	}
 	for _, m := range []struct{ from, to string }{
-		{"devices/virtual/net", "/sys/devices/virtual/net"},
+		{"devices/virtual/net", enteredAt},
 		{"overlay/class", "/sys/class"},
 		{"overlay/module", "/sys/module"},
 		{"debug", "/sys/kernel/debug"},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"ipoib/compat/fusefs"
 	"ipoib/datapath/hostnet"
 )
 
@@ -22,6 +23,9 @@ func Cleanup(cfg Config, log *slog.Logger) error {
 	defer func() { _ = lock.Close() }()
 	if _, err := cleanMounts(cfg.RunDir); err != nil {
 		return err
+	}
+	if _, err := fusefs.Leave(treeSource(cfg.RunDir)); err != nil {
+		log.Warn("cannot unmount files of other processes", "err", err)
 	}
 	removeFileDirs(cfg.RunDir)
 	st := &store{path: filepath.Join(cfg.RunDir, "state.json")}

@@ -57,8 +57,10 @@ func (s *Service) openFiles() error {
 	if len(gone) > 0 {
 		s.log.Info("removed the mounts of a service that was killed", "count", len(gone))
 	}
+	s.leave()
 	err = s.mountFiles()
 	if err == nil {
+		s.reenter()
 		return nil
 	}
 	s.closeFiles()
@@ -71,6 +73,30 @@ func (s *Service) openFiles() error {
 		s.log.Warn("no files are served", "err", err)
 	}
 	return nil
+}
+
+// leave takes the files away from other processes in mount namespaces of their
+// own, such as those in hosts of the lab, and remembers where they were.
+func (s *Service) leave() {
+	places, err := fusefs.Leave(treeSource(s.cfg.RunDir))
+	if err != nil {
+		s.log.Warn("cannot unmount files of other processes", "err", err)
+	}
+	s.mu.Lock()
+	s.places = append(s.places, places...)
+	s.mu.Unlock()
+}
+
+// reenter gives those processes the files again that are still there.
+func (s *Service) reenter() {
+	s.mu.Lock()
+	places := s.places
+	s.places = nil
+	s.mu.Unlock()
+	dir, lower := filepath.Join(s.cfg.RunDir, TreeName), filepath.Join(s.cfg.RunDir, sysfs.LowerName)
+	if err := sysfs.Reenter(dir, lower, places); err != nil {
+		s.log.Warn("cannot mount files of other processes again", "err", err)
+	}
 }
 
 func (s *Service) mountFiles() error {
@@ -131,6 +157,7 @@ func (s *Service) closeFiles() {
 		f.binder.Close()
 	}
 	if f.server != nil {
+		s.leave()
 		if err := f.server.Close(); err != nil {
 			s.log.Warn("cannot unmount the files", "err", err)
 		}

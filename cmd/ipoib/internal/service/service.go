@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"ipoib/compat/fusefs"
 	"ipoib/compat/ipoibface"
 	"ipoib/compat/modparam"
 	"ipoib/compat/rtnlface"
@@ -50,8 +51,9 @@ type Service struct {
 	started time.Time
 
 	mu       sync.Mutex
-	hcas     []*adapter // guarded by mu
-	files    files      // guarded by mu
+	hcas     []*adapter     // guarded by mu
+	files    files          // guarded by mu
+	places   []fusefs.Place // guarded by mu: where other processes are to have the files
 	stop     context.CancelFunc
 	teardown bool // guarded by mu
 	dirty    chan struct{}
@@ -243,6 +245,9 @@ func (s *Service) restore() error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.places = st.Places
+	s.mu.Unlock()
 	hcas := slices.Clone(s.cfg.HCAs)
 	for _, h := range st.HCAs {
 		if !slices.ContainsFunc(hcas, func(o HCA) bool { return o.Name == h.Name }) {
@@ -390,6 +395,7 @@ func (s *Service) keep(ctx context.Context) {
 func (s *Service) saveState() {
 	st := &state{Version: stateVersion, Interfaces: s.driver.States()}
 	s.mu.Lock()
+	st.Places = s.places
 	for _, a := range s.hcas {
 		if a.Dynamic {
 			st.HCAs = append(st.HCAs, a.HCA)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"ipoib/compat/fusefs"
 	"ipoib/datapath"
 )
 
@@ -22,6 +23,8 @@ type state struct {
 	Version    int              `json:"version"`
 	HCAs       []HCA            `json:"hcas,omitempty"`
 	Interfaces []datapath.State `json:"interfaces,omitempty"`
+	// Places is where other processes had the files when the service ended.
+	Places []fusefs.Place `json:"places,omitempty"`
 }
 
 // store keeps the state in a file, replaced as a whole.
