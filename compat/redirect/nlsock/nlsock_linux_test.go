@@ -184,6 +184,62 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+// While the kernel's events are ahead of the service's, these bring the state as
+// of now, so that the last that is told is the last that there was.
+func TestLatest(t *testing.T) {
+	s, _ := newSocket(t)
+	vf := uint32(0)
+	service := &rtlink.Link{Index: 5, Name: "ib0", NumVF: &vf, Other: []rtlink.Raw{{Type: rtlink.AttrVFInfoList}}}
+	s.patch.link = func(int32) []byte {
+		if service == nil {
+			return nil
+		}
+		return linkBody(service)
+	}
+	alias := func(a string) { service.Alias = a }
+	told := func(l rtlink.Link) string {
+		d := &datagram{data: wire.Append(nil, netlink.Header{Type: rtlink.NewLink}, linkBody(&l)), own: true, group: linkGroup}
+		if !s.patch.wanted(d) {
+			return "nothing"
+		}
+		got, err := rtlink.Decode(wire.Split(d.data)[0].Payload())
+		if err != nil || got.Change != l.Change {
+			t.Errorf("told %+v, %v", got, err)
+		}
+		return got.Alias
+	}
+	event := func(a string) rtlink.Link { return rtlink.Link{Index: 5, Name: "ib0", Alias: a, Change: 1} }
+	alias("one")
+	view{s}.Told(5, linkBody(service)) // an event of the kernel
+	for _, tt := range []struct{ now, event, want string }{
+		{"two", "two", "two"},     // news
+		{"two", "two", "nothing"}, // that is known now
+	} {
+		alias(tt.now)
+		if got := told(event(tt.event)); got != tt.want {
+			t.Errorf("%+v: told %s", tt, got)
+		}
+	}
+	alias("three")
+	view{s}.Told(5, linkBody(service))
+	for _, tt := range []struct{ now, event, want string }{
+		{"three", "old", "nothing"}, // of before what the kernel told
+		{"four", "old", "four"},     // and something has come meanwhile
+		{"four", "four", "nothing"},
+	} {
+		alias(tt.now)
+		if got := told(event(tt.event)); got != tt.want {
+			t.Errorf("%+v: told %s", tt, got)
+		}
+	}
+	alias("five")
+	view{s}.Told(5, linkBody(service))
+	service = nil
+	if got := told(event("six")); got != "six" {
+		t.Errorf("before the end: told %s", got)
+	}
+}
+
 func linkBody(l *rtlink.Link) []byte { return wire.Split(message(l))[0].Payload() }
 
 func TestSignalled(t *testing.T) {

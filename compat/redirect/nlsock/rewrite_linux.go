@@ -17,6 +17,8 @@ import (
 type patchState struct {
 	wire.Patcher
 	s *Socket
+	// link is what the service says of a link now.
+	link func(index int32) []byte
 	// told is a digest of what was told last of a link.
 	told map[int32]uint64
 	// ahead is when an event of the kernel was answered with a state that the
@@ -26,6 +28,7 @@ type patchState struct {
 
 func (p *patchState) init(s *Socket) {
 	p.s = s
+	p.link = s.world.Link
 	p.told = make(map[int32]uint64)
 	p.ahead = make(map[int32]time.Time)
 	p.Patcher = wire.Patcher{Protocol: s.proto, View: view{s}, Dumps: make(map[uint32]*wire.Dump)}
@@ -63,41 +66,48 @@ func (p *patchState) wanted(d *datagram) bool {
 	if d.group == 0 || p.Protocol != nl.ProtoRoute {
 		return true
 	}
+	var news []byte
 	for _, m := range wire.Split(d.data) {
 		index := indexOf(m.Payload())
-		switch {
-		case m.Type != rtlink.NewLink:
+		if m.Type != rtlink.NewLink {
 			if p.tell(index, nil) {
-				return true
+				news = append(news, m.WithBody(m.Payload())...)
 			}
-		case p.told[index] == deleted && p.s.world.Link(index) == nil:
-			// The kernel told of its end already.
-		case p.stale(index, m.Payload()):
-		case p.tell(index, m.Payload()):
-			p.s.world.Remember(index, m.Payload())
-			return true
+			continue
+		}
+		if p.told[index] == deleted && p.link(index) == nil {
+			continue // the kernel told of its end already
+		}
+		if link := p.latest(index, m.Payload()); p.tell(index, link) {
+			p.s.world.Remember(index, link)
+			news = append(news, m.WithBody(link)...)
 		}
 	}
-	return false
+	d.data = news
+	return len(news) > 0
 }
 
 // aheadTime bounds how long the service's events may be behind its state.
 const aheadTime = 300 * time.Millisecond
 
-// stale reports whether an event of the service is about a state that has been
-// told of, or that has passed meanwhile.
-func (p *patchState) stale(index int32, link []byte) bool {
+// latest returns what to tell of a link when the service has an event of it:
+// the event, or the state as of now when the program may have been told of a
+// later one than that of the event. What it is told last is true in any case.
+func (p *patchState) latest(index int32, event []byte) []byte {
 	at, ok := p.ahead[index]
-	sum := digest(link)
-	if !ok || time.Since(at) > aheadTime || p.told[index] == sum {
+	if !ok || time.Since(at) > aheadTime || p.told[index] == digest(event) {
 		delete(p.ahead, index)
-		return false
+		return event
 	}
-	if l, err := rtlink.Decode(link); err != nil || l.Event != nil {
-		return false
+	if l, err := rtlink.Decode(event); err != nil || l.Event != nil {
+		return event
 	}
-	live := p.s.world.Link(index)
-	return live == nil || digest(live) != sum
+	now := slices.Clone(p.link(index))
+	if len(now) < rtlink.HeaderLen {
+		return event // its end comes next
+	}
+	copy(now[12:16], event[12:16]) // ifi_change
+	return now
 }
 
 // tell notes what the program is told of a link, and reports whether that is
@@ -119,8 +129,8 @@ const deleted uint64 = 1
 
 var seed = maphash.MakeSeed()
 
-// digest is equal for messages that differ in counters alone, or in what is
-// about the event.
+// digest is equal for messages that differ in counters alone, in what is about
+// the event, or in what only answers have: virtual functions.
 func digest(body []byte) uint64 {
 	l, err := rtlink.Decode(body)
 	if err != nil {
@@ -129,6 +139,8 @@ func digest(body []byte) uint64 {
 	l.Change = 0
 	l.Stats32, l.Stats64 = nil, nil
 	l.CarrierChanges, l.CarrierUp, l.CarrierDown = nil, nil, nil
+	l.NumVF = nil
+	l.Other = slices.DeleteFunc(l.Other, func(r rtlink.Raw) bool { return r.Type == rtlink.AttrVFInfoList })
 	var e nl.Encoder
 	l.Append(&e)
 	return maphash.Bytes(seed, e.Bytes())

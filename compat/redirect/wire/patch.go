@@ -213,10 +213,23 @@ func (p *Patcher) event(m *Message, index int32) ([]byte, bool) {
 			special = true
 		}
 	}
+	// Until the service has followed the state of the TUN, which it tells of,
+	// what it says is part before and part after.
+	if follows := linkFlags(link)&rtlink.FlagUp == linkFlags(m.Payload())&rtlink.FlagUp; !follows && !special {
+		return nil, true
+	}
 	if !p.View.Told(index, link) && !special {
 		return nil, true
 	}
 	return relink(m, link)
+}
+
+// linkFlags are the flags of a message about a link.
+func linkFlags(body []byte) uint32 {
+	if len(body) < rtlink.HeaderLen {
+		return 0
+	}
+	return native.Uint32(body[8:])
 }
 
 // ending is what to say of a link whose TUN is still there when the service

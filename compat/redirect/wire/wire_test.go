@@ -164,6 +164,14 @@ func TestEventsOfLinks(t *testing.T) {
 	if got := one(linkMessage(event, l)); len(got) != 0 {
 		t.Errorf("features of the TUN: %v", got)
 	}
+	up := tunLink(6)
+	up.Flags ^= rtlink.FlagUp
+	if got := one(linkMessage(event, up)); len(got) != 0 {
+		t.Errorf("a state that the service has not followed: %v", got)
+	}
+	if got := one(linkMessage(event, tunLink(6))); !slices.Equal(got, []string{"ib6/ipoib"}) {
+		t.Errorf("followed: %v", got)
+	}
 	if got := one(linkMessage(event, tunLink(9))); !slices.Equal(got, []string{"ib9/tun"}) {
 		t.Errorf("another TUN: %v", got)
 	}
