@@ -159,15 +159,15 @@ func TestMountPoll(t *testing.T) {
 	}
 	for range 3 {
 		woken := make(chan int16, 1)
-		go func() { woken <- poll(10000) }()
-		time.Sleep(30 * time.Millisecond)
+		go func() { woken <- poll(60000) }()
+		time.Sleep(30 * time.Millisecond) // let it wait; it may also come late
 		f.Changed()
 		select {
 		case ev := <-woken:
 			if ev != unix.POLLPRI|unix.POLLERR {
 				t.Errorf("woken with %#x", ev)
 			}
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("poll is not woken")
 		}
 		read()
@@ -180,20 +180,33 @@ func TestMountReaders(t *testing.T) {
 	slow := &File{Perm: 0o444, Show: func() ([]byte, error) { <-release; return []byte("slow"), nil }}
 	f, _ := value("fast")
 	dir, _ := mount(t, Fixed(Entry{"slow", slow}, Entry{"fast", f}))
-	var wg sync.WaitGroup
+	var slows, fasts sync.WaitGroup
 	for range 50 {
-		wg.Go(func() { _, _ = exec.Command("cat", filepath.Join(dir, "slow")).Output() })
+		slows.Go(func() {
+			if out, err := exec.Command("cat", filepath.Join(dir, "slow")).Output(); string(out) != "slow" {
+				t.Errorf("%q, %v", out, err)
+			}
+		})
 	}
 	for range 50 {
-		wg.Go(func() {
+		fasts.Go(func() {
 			if out, err := exec.Command("cat", filepath.Join(dir, "fast")).Output(); string(out) != "fast" {
 				t.Errorf("%q, %v", out, err)
 			}
 		})
 	}
-	time.Sleep(100 * time.Millisecond)
+	done := make(chan struct{})
+	go func() {
+		fasts.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Error("fast files wait for the slow one")
+	}
 	close(release)
-	wg.Wait()
+	slows.Wait()
 }
 
 func TestMountManyEntries(t *testing.T) {

@@ -233,12 +233,12 @@ func transfer(t *testing.T, from, to *netnstest.NS, size int64) {
 	}()
 	var c net.Conn
 	from.Do(t, func() (err error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		c, err = (&net.Dialer{}).DialContext(ctx, "tcp4", l.Addr().String())
 		return err
 	})
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	h := sha256.New()
 	src := rand.NewChaCha8([32]byte{1})
 	if _, err := io.CopyN(io.MultiWriter(h, c), src, size); err != nil {
@@ -291,7 +291,7 @@ func TestIntegrationWrite(t *testing.T) {
 	if n, err := d.Write(pkts); n != 2 || err != nil {
 		t.Errorf("wrote %d, %v", n, err)
 	}
-	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	c.SetReadDeadline(time.Now().Add(time.Minute))
 	for range 2 {
 		b := make([]byte, 100)
 		n, from, err := c.ReadFromUDPAddrPort(b)
@@ -437,7 +437,7 @@ func TestIntegrationHostAccepts(t *testing.T) {
 			t.Fatal(err)
 		}
 		write(out[:n])
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		_, err = c.Read(make([]byte, 10)) // told because of IP_RECVERR
 		if !errors.Is(err, syscall.EHOSTUNREACH) {
 			t.Errorf("socket error %v", err)

@@ -342,7 +342,7 @@ func TestIntegrationRemoved(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 			ns.Run(t, "ip", "link", "del", "ib0")
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			select {
 			case err := <-got:
@@ -406,7 +406,7 @@ func TestIntegrationThreads(t *testing.T) {
 					return err
 				})
 			}
-			deadline := time.Now().Add(5 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			for i := range heard {
 				for heard[i].Load() == 0 && time.Now().Before(deadline) {
 					time.Sleep(10 * time.Millisecond)
@@ -415,7 +415,7 @@ func TestIntegrationThreads(t *testing.T) {
 					t.Errorf("nothing heard on ib%d", i)
 				}
 			}
-			if after := threads(); after-before > 12 {
+			if after := threads(); after-before > devices/2 {
 				t.Errorf("%d threads before, %d after", before, after)
 			}
 		})
