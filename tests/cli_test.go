@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -189,7 +190,14 @@ func TestMonitors(t *testing.T) {
 	// stdbuf as with the real tool: but for the banner its output is held back.
 	settings := l.follow("ipoib-ethtool", "--monitor", "ib0")
 	expect(t, settings, `^listening\.\.\.$`)
-	time.Sleep(300 * time.Millisecond) // ipoib monitor says nothing when it begins
+	// ipoib monitor says nothing when it begins: it has begun when it tells of
+	// something.
+	alias := 0
+	l.eventually("ipoib monitor tells of changes", func() bool {
+		alias++
+		l.run("ipoib", "link", "set", "ib0", "alias", fmt.Sprint("a", alias))
+		return len(links) > 0
+	})
 	l.run("ipoib", "link", "add", "ib0.8001")
 	expect(t, links, `^Timestamp: \w{3} \w{3} [ 0-9]\d \d\d:\d\d:\d\d \d{4} \d+ usec$`)
 	expect(t, links, `^\d+: ib0\.8001@ib0: <BROADCAST,MULTICAST,M-DOWN> mtu 4092 qdisc noop state DOWN group default $`)

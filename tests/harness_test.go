@@ -104,9 +104,13 @@ func (l *lab) close() {
 	_ = os.RemoveAll(l.runDir)
 }
 
-// command returns a command with the test's run directory.
+// command returns a command with the test's run directory. One that hangs is
+// ended, so that its test fails and not all.
 func (l *lab) command(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	l.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = patience
 	cmd.Env = append(os.Environ(), "IPOIB_RUN_DIR="+l.runDir)
 	return cmd
 }
@@ -162,23 +166,79 @@ func (l *lab) up(n int) *lab {
 	return l
 }
 
-// background starts a command in host i; it is ended with the test.
-func (l *lab) background(i int, args ...string) *exec.Cmd {
+// program is one that runs beside the test.
+type program struct {
+	*exec.Cmd
+	l    *lab
+	file string
+}
+
+// beside starts a command that goes on; it is ended with the test.
+func (l *lab) beside(name string, args ...string) *program {
 	l.t.Helper()
-	cmd := l.command("ipoib", in(i, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	p := &program{Cmd: l.command(name, args...), l: l}
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	f, err := os.CreateTemp(l.t.TempDir(), filepath.Base(name))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer f.Close()
+	p.file, p.Stdout, p.Stderr = f.Name(), f, f
+	if err := p.Start(); err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() {
-		if cmd.ProcessState == nil {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
+		if p.ProcessState == nil {
+			_ = p.Process.Kill()
+			_ = p.Wait()
 		}
 	})
-	return cmd
+	return p
+}
+
+// background starts a command in host i that goes on.
+func (l *lab) background(i int, args ...string) *program {
+	l.t.Helper()
+	return l.beside("ipoib", in(i, args...)...)
+}
+
+// text returns what the program has printed.
+func (p *program) text() string {
+	p.l.t.Helper()
+	b, err := os.ReadFile(p.file)
+	if err != nil {
+		p.l.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// prints waits until the program has printed a text.
+func (p *program) prints(text string) {
+	p.l.t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(p.text(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.l.t.Fatalf("%s never printed %q:\n%s", strings.Join(p.Args, " "), text, p.text())
+		}
+	}
+}
+
+// interrupt ends the program as ^C does, and returns what it printed.
+func (p *program) interrupt() string {
+	p.l.t.Helper()
+	_ = p.Process.Signal(os.Interrupt)
+	_ = p.Wait()
+	return p.text()
+}
+
+// receives waits until process pid is the program of a name and waits for a
+// message of a socket.
+func (l *lab) receives(pid int, name string) {
+	l.t.Helper()
+	l.eventually(name+" waits for a message", func() bool {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		call, _ := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		return string(comm) == name+"\n" && strings.HasPrefix(string(call), strconv.Itoa(syscall.SYS_RECVMSG)+" ")
+	})
 }
 
 // eventually waits until ok holds.
@@ -195,7 +255,7 @@ func (l *lab) eventually(what string, ok func() bool) {
 // ping sends count packets from host i; all must be answered.
 func (l *lab) ping(i int, to string, args ...string) {
 	l.t.Helper()
-	out := l.on(i, append([]string{"ping", "-c", "3", "-i", "0.05", "-W", "3", to}, args...)...)
+	out := l.on(i, append([]string{"ping", "-c", "3", "-i", "0.05", "-W", "20", to}, args...)...)
 	if !strings.Contains(out, " 0% packet loss") {
 		l.t.Errorf("ping from host %d to %s:\n%s", i, to, out)
 	}
@@ -209,19 +269,19 @@ func (l *lab) noPing(i int, to string, args ...string) {
 	}
 }
 
-// iperf measures from host i to an address of host j and returns bits per
-// second at the receiver.
+// trickle is less than TCP gives on any machine, in bits per second: that it
+// is fast is for make bench to show, that it flows for a test.
+const trickle = 1e6
+
+// iperf sends from host i to an address of host j for a second and returns bits
+// per second at the receiver.
 func (l *lab) iperf(i, j int, to string, args ...string) float64 {
 	l.t.Helper()
 	srv := l.background(j, "iperf3", "-s", "-1", "-B", to)
 	l.eventually("iperf3 listens", func() bool {
 		return l.tryOn(j, "sh", "-c", "ss -ltn | grep -q :5201") == nil
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "ipoib", in(i, append([]string{"iperf3", "-J", "-t", "2", "-c", to}, args...)...)...)
-	cmd.Env = append(os.Environ(), "IPOIB_RUN_DIR="+l.runDir)
-	out, err := cmd.Output()
+	out, err := l.command("ipoib", in(i, append([]string{"iperf3", "-J", "-t", "1", "-c", to}, args...)...)...).Output()
 	if err != nil {
 		l.t.Fatalf("iperf3 to %s: %v\n%s", to, err, out)
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // lroCan are the lines that differ from the driver's: LRO can be switched on.
@@ -83,7 +84,7 @@ func TestOffloadsInTraffic(t *testing.T) {
 	for _, v := range []struct{ name, to string }{{"v4", "10.77.0.2"}, {"v6", "fd77::2"}} {
 		var bps float64
 		stream := func() {
-			if bps = l.iperf(1, 2, v.to); bps < 50e6 {
+			if bps = l.iperf(1, 2, v.to); bps < trickle {
 				t.Errorf("%s: %.0f Mb/s", v.name, bps/1e6)
 			}
 		}
@@ -136,10 +137,10 @@ func TestOffloadsInTraffic(t *testing.T) {
 
 var pingMin = regexp.MustCompile(`= ([0-9.]+)/`)
 
-// pingTime returns the shortest round trip in microseconds.
-func (l *lab) pingTime(i int, to string) float64 {
+// pingTime returns the shortest round trip.
+func (l *lab) pingTime(i int, to string) time.Duration {
 	l.t.Helper()
-	out := l.on(i, "ping", "-q", "-c", "60", "-i", "0.005", to)
+	out := l.on(i, "ping", "-q", "-c", "60", "-i", "0.005", "-W", "20", to)
 	m := pingMin.FindStringSubmatch(out)
 	if m == nil {
 		l.t.Fatalf("no times in %s", out)
@@ -148,44 +149,46 @@ func (l *lab) pingTime(i int, to string) float64 {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	return ms * 1000
+	return time.Duration(ms * float64(time.Millisecond))
 }
 
 // Moderation at the receiver of requests delays each by the time set, and a
-// flood of datagrams wakes it less often.
+// flood of datagrams wakes it less often. The times are long, so that those of
+// a busy machine do not matter: what they are for short ones shows make bench.
 func TestModeration(t *testing.T) {
 	l := newLab(t).up(2)
-	flood := func() (events, packets uint64) {
+	const hold = 20 * time.Millisecond
+	// flood sends a second long, fewer packets per hold than the queue takes.
+	flood := func() (events, packets uint64, took time.Duration) {
+		start := time.Now()
 		g := l.grown(2, func() {
 			srv := l.background(2, "iperf3", "-s", "-1", "-B", "10.77.0.2")
 			l.eventually("iperf3 listens", func() bool {
 				return l.tryOn(2, "sh", "-c", "ss -ltn | grep -q :5201") == nil
 			})
-			_ = l.tryOn(1, "iperf3", "-c", "10.77.0.2", "-u", "-b", "40M", "-l", "64", "-t", "1")
+			l.on(1, "iperf3", "-c", "10.77.0.2", "-u", "-b", "5M", "-l", "64", "-t", "1")
 			_ = srv.Wait()
 		}, "rx_events", "rx_packets")
-		return g["rx_events"], g["rx_packets"]
+		return g["rx_events"], g["rx_packets"], time.Since(start)
 	}
+	usecs := func(d time.Duration) string { return strconv.FormatInt(d.Microseconds(), 10) }
 	l.ping(1, "10.77.0.2")
 	before := l.pingTime(1, "10.77.0.2")
-	events, packets := flood()
-	l.on(2, "ipoib-ethtool", "-C", "ib0", "rx-usecs", "100")
+	events, packets, _ := flood()
+	l.on(2, "ipoib-ethtool", "-C", "ib0", "rx-usecs", usecs(hold))
 	after := l.pingTime(1, "10.77.0.2")
-	fewer, same := flood()
-	t.Logf("ping %.0f us, with rx-usecs 100 %.0f us; %d events for %d packets, then %d for %d", before, after, events, packets, fewer, same)
-	if d := after - before; d < 80 || d > 400 {
-		t.Errorf("the round trip grew by %.0f us", d)
+	fewer, same, took := flood()
+	t.Logf("ping %v, with rx-usecs %v %v; %d events for %d packets, then %d for %d in %v", before, hold, after, events, packets, fewer, same, took)
+	if before >= hold || after < hold {
+		t.Errorf("a round trip takes %v, with rx-usecs %v %v", before, hold, after)
 	}
-	if packets < 10000 || same < 10000 {
-		t.Errorf("%d and %d packets are no flood", packets, same)
-	}
-	if a, b := float64(packets)/float64(events), float64(same)/float64(fewer); b < 1.5*a || fewer > 12000 {
-		t.Errorf("%.1f packets for an event, then %.1f", a, b)
+	if most := uint64(took/hold) + 2; fewer > most || same < 3*fewer {
+		t.Errorf("%d events for %d packets in %v", fewer, same, took)
 	}
 	// rx-frames ends the wait: with one packet at a time nothing is held.
-	l.on(2, "ipoib-ethtool", "-C", "ib0", "rx-usecs", "5000", "rx-frames", "1")
-	if d := l.pingTime(1, "10.77.0.2"); d > 4000 {
-		t.Errorf("with rx-frames 1 a round trip takes %.0f us", d)
+	l.on(2, "ipoib-ethtool", "-C", "ib0", "rx-usecs", usecs(2*hold), "rx-frames", "1")
+	if d := l.pingTime(1, "10.77.0.2"); d >= 2*hold {
+		t.Errorf("with rx-frames 1 a round trip takes %v", d)
 	}
 	for _, p := range []string{"tx-usecs", "tx-frames", "adaptive-rx"} {
 		v := "8"

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 )
 
 // No traffic crosses partitions.
@@ -82,12 +81,12 @@ func TestPartitionFile(t *testing.T) {
 	// A partition that the port is not in: up without carrier.
 	l.on(1, "ipoib", "link", "add", "ib0.8005", "pkey", "0x8005")
 	l.on(1, "ip", "link", "set", "ib0.8005", "up")
-	time.Sleep(300 * time.Millisecond)
+	l.eventually("the missing P_Key is logged", func() bool {
+		text, _ := os.ReadFile(l.log.Name())
+		return strings.Contains(string(text), "ib0.8005: P_Key 0x8005 is not found")
+	})
 	if l.carrier(1, "ib0.8005") {
 		t.Error("carrier in a partition that the port is not in")
-	}
-	if text, _ := os.ReadFile(l.log.Name()); !strings.Contains(string(text), "ib0.8005: P_Key 0x8005 is not found") {
-		t.Error("the missing P_Key was not logged")
 	}
 }
 
@@ -107,13 +106,13 @@ func TestKillAndTakeOver(t *testing.T) {
 	}
 	addrBefore := l.on(1, "sh", "-c", "ip -br addr show dev ib0; ip route show dev ib0")
 	neighBefore := peers()
-	ping := l.background(1, "ping", "-i", "0.1", "-c", "100", "-W", "1", "10.77.0.2")
-	time.Sleep(500 * time.Millisecond)
+	ping := l.background(1, "ping", "-i", "0.1", "10.77.0.2")
+	ping.prints("icmp_seq=5 ")
 	l.kill()
 	if out := l.fails("ipoib", "neigh"); !strings.Contains(out, "service is not running") {
 		t.Errorf("without the service: %s", out)
 	}
-	time.Sleep(500 * time.Millisecond)
+	answers := strings.Count(ping.text(), " bytes from ")
 	l.start()
 	for _, dev := range []string{"ib0", "ib0.8001"} {
 		l.waitCarrier(1, dev)
@@ -128,16 +127,9 @@ func TestKillAndTakeOver(t *testing.T) {
 	if after := peers(); after != neighBefore || !strings.Contains(after, "10.78.0.2") {
 		t.Errorf("the peers' addresses were\n%s\nand are\n%s", neighBefore, after)
 	}
-	if err := ping.Wait(); err != nil {
-		t.Errorf("ping: %v", err)
-	}
-	out := fmt.Sprint(ping.Stdout)
-	m := regexp.MustCompile(`(\d+) received`).FindStringSubmatch(out)
-	if len(m) == 0 || len(m[1]) < 2 || m[1] < "70" && m[1] != "100" {
-		t.Errorf("ping over the kill: %s", out[max(0, len(out)-200):])
-	}
-	if !strings.Contains(out, "icmp_seq=100") {
-		t.Error("the last packet was not answered")
+	l.eventually("the ping goes on", func() bool { return strings.Count(ping.text(), " bytes from ") >= answers+5 })
+	if out := ping.interrupt(); ping.ProcessState.ExitCode() != 0 || strings.Contains(out, "errors") {
+		t.Errorf("ping over the kill: %v\n%s", ping.ProcessState, out[max(0, len(out)-500):])
 	}
 }
 
@@ -227,7 +219,7 @@ func TestBadConfiguration(t *testing.T) {
 			_ = os.WriteFile(cfg, []byte(c.text), 0o644)
 			_ = os.WriteFile(filepath.Join(dir, "p"), []byte("Default=0x7fff : ALL=full;\nBad=0xzz : ALL;\n"), 0o644)
 			args := append([]string{"--run-dir", filepath.Join(dir, "run"), "serve", "--config", cfg}, c.flags...)
-			if out := l.fails("timeout", append([]string{"5", "ipoib"}, args...)...); !strings.Contains(out, c.want) {
+			if out := l.fails("timeout", append([]string{"60", "ipoib"}, args...)...); !strings.Contains(out, c.want) {
 				t.Errorf("%s", out)
 			}
 		})

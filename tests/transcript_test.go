@@ -182,7 +182,11 @@ func (r *replay) check(rec recorded, why string) {
 	}
 	want := scrub(rec.output) + "[exit " + rec.exit + "]"
 	var got string
-	for end := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	limit := patience
+	if r.t.Failed() {
+		limit = 3 * time.Second
+	}
+	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
 		out, code := r.shell(line)
 		got = scrub(out) + "[exit " + code + "]"
 		// Carrier comes when it comes.
