@@ -32,7 +32,7 @@ race:
 # tests that fail say something, so that it is not lost among the others; with
 # TESTFLAGS=-v all do.
 integration: build
-	tests/isolated.sh $(GO) test -tags integration -p 1 -count=1 -timeout 12m $(TESTFLAGS) ./tests/... ./datapath/tun ./datapath/hostnet ./compat/fusefs
+	tests/isolated.sh $(GO) test -tags integration -p 1 -count=1 -timeout 30m $(TESTFLAGS) ./tests/... ./datapath/tun ./datapath/hostnet ./compat/fusefs
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -158,6 +158,7 @@ func TestDocs(t *testing.T) {
 	if err != nil || len(pages) < 13 {
 		t.Fatal(pages, err)
 	}
+	t.Cleanup(func() { _ = os.Remove("/tmp/example.pcapng") })
 	for _, page := range pages {
 		examples := readExamples(t, page)
 		if len(examples) == 0 {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -165,7 +166,11 @@ func TestExecParity(t *testing.T) {
 		real := redirected(args...)
 		ours := append([]string(nil), args...)
 		ours[0] = map[string]string{"ip": "ipoib", "ethtool": "ipoib-ethtool"}[args[0]]
-		want, got := l.outcome(2, ours), l.outcome(1, real)
+		var want, got string
+		var both sync.WaitGroup
+		both.Go(func() { want = l.outcome(2, ours) })
+		both.Go(func() { got = l.outcome(1, real) })
+		both.Wait()
 		if strings.Contains(line, " -s ") || strings.Contains(line, " -S ") {
 			want, got = countless(want), countless(got)
 		}

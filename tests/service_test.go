@@ -128,9 +128,6 @@ func TestKillAndTakeOver(t *testing.T) {
 		t.Errorf("the peers' addresses were\n%s\nand are\n%s", neighBefore, after)
 	}
 	l.eventually("the ping goes on", func() bool { return strings.Count(ping.text(), " bytes from ") >= answers+5 })
-	if out := ping.interrupt(); ping.ProcessState.ExitCode() != 0 || strings.Contains(out, "errors") {
-		t.Errorf("ping over the kill: %v\n%s", ping.ProcessState, out[max(0, len(out)-500):])
-	}
 }
 
 func TestSecondInstance(t *testing.T) {
