@@ -19,6 +19,16 @@ func (h *HCA) At(n int) End { return End{h.node, n} }
 // At returns external port n of a switch as the end of a link.
 func (s *Switch) At(n int) End { return End{s.node, n} }
 
+// GUID returns that of the port which has the LID: of a switch its management
+// port.
+func (e End) GUID() rdma.GUID {
+	p, err := e.port()
+	if err != nil {
+		return 0
+	}
+	return p.node.managementPort(p).guid
+}
+
 func (e End) port() (*port, error) {
 	if e.node == nil || e.Port < 1 || e.Port >= len(e.node.ports) {
 		return nil, &rdma.OpError{Op: "connect", Port: e.Port, Err: rdma.ErrNotFound}

@@ -177,11 +177,21 @@ func (s *SM) leaveLocked(g *group, m *member, bits mad.JoinState) mad.JoinState 
 // the partition of a group.
 func (s *SM) dropMemberLocked(g *group, m *member) { s.leaveLocked(g, m, ^mad.JoinState(0)) }
 
-// dropGroupLocked removes a configured group whose partition is gone. Members
-// lose it.
+// dropGroupLocked removes a configured group that is not configured any more, or
+// otherwise. Members lose it; those that stay in the partition are asked to
+// register again.
 func (s *SM) dropGroupLocked(g *group) {
 	if g.fullMembers() != 0 {
 		s.reportGroupLocked(mad.TrapMCGroupDeleted, g)
+	}
+	if part := s.conf.byPKey(g.rec.PKey); part != nil {
+		for _, m := range g.members {
+			if p := s.topo.byPort[m.guid]; p != nil {
+				if kind, _ := part.member(s.endPortLocked(p)); kind != NotMember {
+					s.reregister[p.guid] = true
+				}
+			}
+		}
 	}
 	clear(g.members)
 	s.groups.remove(g)

@@ -234,6 +234,46 @@ Red=0x8003, ipoib, mtu=3 : ALL_CAS=full;`))
 	})
 }
 
+// TestChangedGroup: members of a group whose parameters change lose it, and are
+// asked to register again; nobody else is.
+func TestChangedGroup(t *testing.T) {
+	inVectorNet(t, "Default=0x7fff, ipoib : ALL=full;\nBlue=0x0002, ipoib : ALL=full;\n", func(t *testing.T, n *vectorNet) {
+		blue := broadcastMGID(2, 2)
+		r := mad.MCMemberRecord{MGID: blue, PortGID: n.portGID(2), PKey: 0x8002, JoinState: 1}
+		if status, _ := n.join(t, 2, mad.MCRJoin, r); status != 0 {
+			t.Fatal(status)
+		}
+		asked := make([]int, 4)
+		for i := 1; i <= 3; i++ {
+			defer n.ports[i].Device().SubscribeEvents(func(e rdma.AsyncEvent) {
+				if e.Type == rdma.EventClientReregister {
+					asked[i]++
+				}
+			})()
+		}
+		for round, file := range []string{
+			"Default=0x7fff, ipoib : ALL=full;\nBlue=0x0002, ipoib : ALL=full;\nRed=3 : ALL;\n",
+			"Default=0x7fff, ipoib : ALL=full;\nBlue=0x0002, ipoib, mtu=3 : ALL=full;\n",
+			"Default=0x7fff, ipoib : ALL=full;\nBlue=0x0002 : ALL=full;\n",
+			"Default=0x7fff, ipoib : ALL=full;\nBlue=0x0002, ipoib : ALL=full;\n",
+			"Default=0x7fff, ipoib : ALL=full;\n", // that the port's table tells
+		} {
+			n.sm.SetPartitions(parsePartitions(t, file))
+			settle(time.Second)
+			if want := []int{0, 1, 2, 2, 2}[round]; asked[2] != want || asked[1] != 0 || asked[3] != 0 {
+				t.Errorf("round %d: asked %v", round, asked[1:])
+			}
+			status, got := n.join(t, 2, mad.MCRJoin, r)
+			switch {
+			case round == 1 && got.MTU != rdma.MTU1024, round == 0 && got.MTU != rdma.MTU2048:
+				t.Errorf("round %d: %+v", round, got)
+			case round == 2 && status != mad.SAStatusInsufficientComponents, round == 4 && status == 0, round != 2 && round != 4 && status != 0:
+				t.Errorf("round %d: join: %v", round, status)
+			}
+		}
+	})
+}
+
 // TestLargeTables: more P_Keys than one block.
 func TestLargeTables(t *testing.T) {
 	text := "Default=0x7fff,ipoib:ALL=full;\n"

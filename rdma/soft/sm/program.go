@@ -42,10 +42,18 @@ func (s *SM) program(ctx context.Context, t *topology, first bool) int {
 
 // writePortInfo writes the registers of ports that differ from what they are
 // to be. Clients are asked to register again when the manager is new, when
-// the port is, and when it had another manager.
+// the port is, when it had another manager, and when it lost a group.
 func (s *SM) writePortInfo(ctx context.Context, ports []*port, first bool) int {
 	var reqs []*smp
 	var written []*port
+	s.mu.Lock()
+	for _, p := range ports {
+		if p.isEnd() && s.reregister[p.guid] {
+			p.reregister = true
+			delete(s.reregister, p.guid)
+		}
+	}
+	s.mu.Unlock()
 	for _, p := range ports {
 		if p.isEnd() && p.lid == 0 {
 			continue

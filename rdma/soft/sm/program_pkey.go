@@ -141,6 +141,14 @@ func (s *SM) updateTables(ctx context.Context) int {
 	}
 	failed := s.writePKeys(ctx, t)
 	var ports []*port
+	s.mu.Lock()
+	s.applyGroupsLocked()
+	for _, p := range t.ends {
+		if s.reregister[p.guid] {
+			ports = append(ports, p)
+		}
+	}
+	s.mu.Unlock()
 	for _, p := range t.ends {
 		if far := p.peer; far != nil && far.node.isSwitch() && !p.node.isSwitch() {
 			ports = append(ports, far)
@@ -148,7 +156,6 @@ func (s *SM) updateTables(ctx context.Context) int {
 	}
 	failed += s.writePortInfo(ctx, ports, false)
 	s.mu.Lock()
-	s.applyGroupsLocked()
 	s.pruneMembersLocked()
 	s.mu.Unlock()
 	wake(s.kickMFT)

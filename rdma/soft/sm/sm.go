@@ -123,15 +123,18 @@ type SM struct {
 	topo *topology
 	// known are the LIDs by port GUID, of ports that are gone as well: they
 	// get theirs back.
-	known    map[rdma.GUID]rdma.LID
-	file     *Partitions // nil with open membership
-	allowed  map[allowKey]int
-	conf     *Partitions // what applies: file, or open with what is allowed
-	groups   groupTable
-	subs     []*subscription
-	services []*service
-	mft      mftState
-	state    mad.SMState
+	known   map[rdma.GUID]rdma.LID
+	file    *Partitions // nil with open membership
+	allowed map[allowKey]int
+	conf    *Partitions // what applies: file, or open with what is allowed
+	groups  groupTable
+	// reregister are the ports that are to be asked to register again, beside
+	// those that are new.
+	reregister map[rdma.GUID]bool
+	subs       []*subscription
+	services   []*service
+	mft        mftState
+	state      mad.SMState
 	// ready is set when the first sweep as master is over.
 	ready    bool
 	readyCh  chan struct{}
@@ -174,6 +177,7 @@ func (s *SM) forgetLocked() {
 	s.topo = newTopology()
 	s.known = make(map[rdma.GUID]rdma.LID)
 	s.groups = newGroupTable()
+	s.reregister = make(map[rdma.GUID]bool)
 	for _, sub := range s.subs {
 		sub.gone = true
 	}
