@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -49,6 +50,109 @@ func TestManagerRestart(t *testing.T) {
 	l.ping(1, "10.77.0.2")
 	l.ping(1, "10.78.0.2")
 	l.ping(3, "10.77.0.1") // a path that nobody had asked for
+}
+
+// The partition file changes while interfaces run: a P_Key goes and comes, a
+// port becomes a limited member, the parameters of a group change. Carrier,
+// reach and MTU follow without a restart; a file that is wrong changes nothing.
+func TestPartitionsReload(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "partitions.conf")
+	write := func(lines ...string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const def = "Default=0x7fff, ipoib : ALL=full;"
+	write(def, "One=0x0001, ipoib : ALL=full;")
+	l := newLab(t, "--partitions", file).up(3)
+	reload := func() { l.run("ipoib", "fabric", "sm", "reload") }
+	for i := 1; i <= 3; i++ {
+		l.child(i, "0x8001", fmt.Sprintf("10.78.0.%d/24", i))
+		l.waitCarrier(i, "ib0.8001")
+	}
+	l.ping(1, "10.78.0.2")
+	write(def)
+	reload()
+	l.eventually("the child has no carrier", func() bool { return !l.carrier(1, "ib0.8001") })
+	l.noPing(1, "10.78.0.2")
+	l.ping(1, "10.77.0.2")
+	// Back, at another index of the tables.
+	write(def, "Two=0x0002, ipoib : ALL=full;", "One=0x0001, ipoib : ALL=full;")
+	reload()
+	for i := 1; i <= 3; i++ {
+		l.waitCarrier(i, "ib0.8001")
+	}
+	l.ping(1, "10.78.0.2")
+	// Limited members reach full ones only.
+	guid := func(i int) string {
+		return "0x" + strings.ReplaceAll(strings.TrimSpace(l.on(i, "ibstat", "-p")), "0x", "")
+	}
+	write(def, "One=0x0001, ipoib : "+guid(1)+"=full, "+guid(2)+"=limited, "+guid(3)+"=limited;")
+	if err := l.serve.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("hosts 2 and 3 are limited members", func() bool {
+		out := l.run("ipoib", "fabric", "nodes")
+		return strings.Count(out, "0xffff,0x0001") == 2
+	})
+	for i := 2; i <= 3; i++ {
+		l.eventually(fmt.Sprintf("host %d reaches the full member", i), func() bool {
+			return l.tryOn(i, "ping", "-c", "1", "-W", "1", "10.78.0.1") == nil
+		})
+	}
+	l.noPing(2, "10.78.0.3")
+	write(def, "One=0x0001, ipoib, mtu=5 : ALL=full;")
+	reload()
+	l.eventually("the MTU follows the group", func() bool {
+		return strings.TrimSpace(l.on(1, "cat", "/sys/class/net/ib0.8001/mtu")) == "4092" && l.carrier(2, "ib0.8001")
+	})
+	l.eventually("host 2 answers", func() bool { return l.tryOn(1, "ping", "-c", "1", "-W", "1", "10.78.0.2") == nil })
+	l.ping(1, "10.78.0.2", "-s", "4064", "-M", "do")
+	write("One=0x0001, ipoib : nobody=full;")
+	if out := l.fails("ipoib", "fabric", "sm", "reload"); !strings.Contains(out, "partitions.conf") || !strings.Contains(out, "line 1") {
+		t.Errorf("%s", out)
+	}
+	l.ping(1, "10.78.0.2")
+}
+
+// A port gets another LID: who knew the old one finds the new one.
+func TestLIDChange(t *testing.T) {
+	l := newLab(t).up(3)
+	l.mode(1, "connected")
+	l.ping(1, "10.77.0.2")
+	l.ping(3, "10.77.0.2")
+	l.ping(2, "fd77::1")
+	l.run("ipoib", "fabric", "sm", "lid", port(2), "0x40")
+	l.eventually("the port has its LID", func() bool {
+		return strings.Contains(l.on(2, "cat", "/sys/class/infiniband/soft2/ports/1/lid"), "0x40")
+	})
+	for _, i := range []int{1, 3} {
+		l.eventually(fmt.Sprintf("host %d reaches host 2", i), func() bool {
+			return l.tryOn(i, "ping", "-c", "1", "-W", "1", "10.77.0.2") == nil
+		})
+		l.ping(i, "10.77.0.2")
+		if out := l.on(i, "ipoib", "path"); !strings.Contains(out, "0x0040") {
+			t.Errorf("host %d:\n%s", i, out)
+		}
+	}
+	l.ping(2, "fd77::1")
+	for args, want := range map[string]string{
+		"soft2/1 0x40":   "", // as it is
+		"soft1/1 0x40":   "another port has LID 0x0040",
+		"soft1/1 0xc000": "0xc000 is no unicast LID",
+		"soft1/1 x":      `"x" is not a LID`,
+		"soft9/1 5":      "no port soft9/1",
+		"soft1/1":        "Usage: ipoib fabric sm",
+	} {
+		err := l.try("ipoib", append([]string{"fabric", "sm", "lid"}, strings.Fields(args)...)...)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	if out := l.fails("ipoib", "fabric", "sm", "reload"); !strings.Contains(out, "no partition file") {
+		t.Errorf("%s", out)
+	}
 }
 
 // While the SA is silent known paths serve; what needs it heals as soon as it

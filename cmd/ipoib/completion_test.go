@@ -55,7 +55,7 @@ func TestCompletion(t *testing.T) {
 		"ipoib neigh d":                               "del dev",
 		"ipoib neigh add 10.0.0.1 ll":                 "lladdr",
 		"ipoib fabric ":                               "manager nodes partitions groups hcas link sm --json -j --help",
-		"ipoib fabric sm re":                          "resume restart",
+		"ipoib fabric sm re":                          "reload resume restart",
 		"ipoib fabric link soft0/1 ":                  "up down set",
 		"ipoib pkey explain --p":                      "--parent",
 		"ipoib completion ":                           "bash --help",

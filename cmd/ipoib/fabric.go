@@ -282,6 +282,15 @@ func ppm(c *cli.Context, name string) (uint32, error) {
 	return uint32(v * 1e4), nil
 }
 
+// at sets the port that a fault is about: a fabric port, or an interface.
+func at(f *ipoibnl.Fault, port string) {
+	if strings.Contains(port, "/") {
+		f.Port = port
+	} else {
+		f.Ifname = port
+	}
+}
+
 func linkFaultCommand() *cli.Command {
 	percent := func(name, usage string) cli.Flag {
 		return &cli.Float64Flag{Name: name, Usage: usage + ", in percent"}
@@ -303,11 +312,7 @@ func linkFaultCommand() *cli.Command {
 				What: "link", Action: c.Args().Get(1),
 				DelayUS: uint32(c.Duration("delay").Microseconds()), RateMbps: uint32(c.Uint("rate")),
 			}
-			if port := c.Args().First(); strings.Contains(port, "/") {
-				f.Port = port
-			} else {
-				f.Ifname = port
-			}
+			at(&f, c.Args().First())
 			for name, dst := range map[string]*uint32{
 				"loss": &f.LossPPM, "duplicate": &f.DuplicatePPM, "corrupt": &f.CorruptPPM, "reorder": &f.ReorderPPM,
 			} {
@@ -323,14 +328,30 @@ func linkFaultCommand() *cli.Command {
 }
 
 func smFaultCommand() *cli.Command {
+	const usage = "pause|resume|restart|sweep|reload|lid PORT LID"
 	return &cli.Command{
-		Name: "sm", Usage: "restart the subnet manager, keep its SA silent, or let it sweep",
-		ArgsUsage: "pause|resume|restart|sweep",
+		Name:  "sm",
+		Usage: "keep the SA silent, restart the subnet manager, let it sweep, read the partition file again or give a port another LID",
+		// The words of the usage are what completion offers.
+		ArgsUsage: usage,
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return fmt.Errorf("Usage: ipoib fabric sm pause|resume|restart|sweep")
+			f := ipoibnl.Fault{What: "sm", Action: c.Args().First()}
+			want := 1
+			if f.Action == "lid" {
+				want = 3
 			}
-			return doFault(c, ipoibnl.Fault{What: "sm", Action: c.Args().First()})
+			if c.NArg() != want {
+				return fmt.Errorf("Usage: ipoib fabric sm %s", usage)
+			}
+			if want == 3 {
+				n, err := strconv.ParseUint(c.Args().Get(2), 0, 16)
+				if err != nil {
+					return fmt.Errorf("%q is not a LID", c.Args().Get(2))
+				}
+				at(&f, c.Args().Get(1))
+				f.LID = uint16(n)
+			}
+			return doFault(c, f)
 		},
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -73,6 +75,22 @@ func serve(c *cli.Context, e env) error {
 	s, err := service.New(*cfg, log)
 	if err != nil {
 		return err
+	}
+	if cfg.Partitions != "" {
+		// As with OpenSM.
+		hangup := make(chan os.Signal, 1)
+		signal.Notify(hangup, syscall.SIGHUP)
+		defer func() {
+			signal.Stop(hangup)
+			close(hangup)
+		}()
+		go func() {
+			for range hangup {
+				if err := s.ReloadPartitions(); err != nil {
+					log.Error("the partitions stay as they are", "err", err)
+				}
+			}
+		}()
 	}
 	return s.Run(c.Context)
 }

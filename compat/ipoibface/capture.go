@@ -1,6 +1,7 @@
 package ipoibface
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"syscall"
@@ -9,6 +10,7 @@ import (
 	"ipoib/nl"
 	"ipoib/nl/genl"
 	"ipoib/nl/ipoibnl"
+	"ipoib/rdma"
 	"ipoib/rdma/soft"
 )
 
@@ -68,21 +70,44 @@ func (f *face) fault(r *genl.Request) error {
 	case "link":
 		return f.linkFault(r, &q)
 	case "sm":
-		switch q.Action {
-		case "pause":
-			f.SM.Pause(true)
-		case "resume":
-			f.SM.Pause(false)
-		case "restart":
-			f.SM.Restart()
-		case "sweep":
-			f.SM.Sweep()
-		default:
-			return nl.Errorf(syscall.EINVAL, "%q is not pause, resume, restart or sweep", q.Action)
-		}
-		return nil
+		return f.smFault(r, &q)
 	}
 	return nl.Errorf(syscall.EINVAL, "%q is neither link nor sm", q.What)
+}
+
+func (f *face) smFault(r *genl.Request, q *ipoibnl.Fault) error {
+	switch q.Action {
+	case "pause":
+		f.SM.Pause(true)
+	case "resume":
+		f.SM.Pause(false)
+	case "restart":
+		f.SM.Restart()
+	case "sweep":
+		f.SM.Sweep()
+	case "reload":
+		return f.Service.ReloadPartitions()
+	case "lid":
+		return f.setLID(r, q)
+	default:
+		return nl.Errorf(syscall.EINVAL, "%q is not pause, resume, restart, sweep, reload or lid", q.Action)
+	}
+	return nil
+}
+
+// setLID makes the manager give a port of an adapter another LID.
+func (f *face) setLID(r *genl.Request, q *ipoibnl.Fault) error {
+	end, err := f.endOf(r, q.Port, q.Ifname)
+	if err != nil {
+		return err
+	}
+	switch err := f.SM.SetLID(end.GUID(), rdma.LID(q.LID)); {
+	case errors.Is(err, rdma.ErrInUse):
+		return nl.Errorf(syscall.EADDRINUSE, "another port has LID %v", rdma.LID(q.LID))
+	case err != nil:
+		return nl.Errorf(syscall.EINVAL, "%v is no unicast LID", rdma.LID(q.LID))
+	}
+	return nil
 }
 
 func (f *face) linkFault(r *genl.Request, q *ipoibnl.Fault) error {

@@ -26,6 +26,8 @@ type Service interface {
 	Adapters() []ipoibnl.HCA
 	AddAdapter(ipoibnl.HCA) error
 	RemoveAdapter(name string) error
+	// ReloadPartitions reads the partition file again; EINVAL without one.
+	ReloadPartitions() error
 	// Port returns the fabric port that a name such as "soft0/1" means.
 	Port(name string) (soft.End, error)
 }

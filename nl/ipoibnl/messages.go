@@ -260,13 +260,13 @@ type CaptureData struct {
 
 // Fault changes how the fabric misbehaves, for tests of what runs on it.
 type Fault struct {
-	// What is "link", "sm" or "pkey".
+	// What is "link" or "sm".
 	What string `nl:"1"`
 	// Port is the fabric port that a link fault applies to, as in Capture.
 	Port   string `nl:"2"`
 	Ifname string `nl:"3"`
-	// Action is "up", "down", "set" (link); "pause", "resume", "restart"
-	// (sm).
+	// Action is "up", "down", "set" (link); "pause", "resume", "restart",
+	// "sweep", "reload" of the partition file, "lid" of a port (sm).
 	Action string `nl:"4"`
 	// LossPPM, DuplicatePPM, CorruptPPM and ReorderPPM are probabilities in
 	// parts per million; DelayUS is in microseconds, RateMbps 0 is unlimited.
@@ -276,6 +276,8 @@ type Fault struct {
 	ReorderPPM   uint32 `nl:"8"`
 	DelayUS      uint32 `nl:"9"`
 	RateMbps     uint32 `nl:"10"`
+	// LID is what the port gets.
+	LID uint16 `nl:"11"`
 }
 
 // Param is a module parameter of the driver.

@@ -107,6 +107,20 @@ func (s *Service) RemoveAdapter(name string) error {
 	return nil
 }
 
+// ReloadPartitions reads the partition file again.
+func (s *Service) ReloadPartitions() error {
+	if s.cfg.Partitions == "" {
+		return nl.Errorf(syscall.EINVAL, "the service has no partition file: membership is open")
+	}
+	p, err := loadPartitions(s.cfg.Partitions)
+	if err != nil {
+		return nl.Errorf(syscall.EINVAL, "%v", err)
+	}
+	s.sm.SetPartitions(p)
+	s.log.Info("partitions read again", "file", s.cfg.Partitions)
+	return nil
+}
+
 // Port returns the fabric port that a name means: "soft0/1" of an adapter,
 // "switch0/5" of a switch.
 func (s *Service) Port(name string) (soft.End, error) {
