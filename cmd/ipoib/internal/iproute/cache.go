@@ -121,10 +121,36 @@ func (s *session) anyIfindex(name string) uint32 {
 	if i := s.lookup(name, 0); i != 0 {
 		return i
 	}
-	if i := s.env.Host.Ifindex(name); i != 0 {
+	if i, _ := s.env.Host.Link(name); i != 0 {
 		return i
 	}
 	return indexOf(name)
+}
+
+// master returns the index of what the word master or vrf names; ip asks about
+// a VRF once more, for its kind (name_is_vrf).
+func (s *session) master(word, name string) (uint32, error) {
+	index := s.anyIfindex(name)
+	switch {
+	case word == "vrf" && (index == 0 || s.kind(name) != "vrf"):
+		return 0, s.invalid("Not a valid VRF name\n", name)
+	case index == 0:
+		return 0, s.invalid("Device does not exist\n", name)
+	}
+	return index, nil
+}
+
+// kind asks for the kind of a link, whether the service has it or the kernel.
+func (s *session) kind(name string) string {
+	m, err := s.talk(s.rth, getRequest(s.o.family, 0, func(e *nl.Encoder) { e.String(rtlink.AttrIfname, name) }), true, false)
+	if err != nil {
+		_, kind := s.env.Host.Link(name)
+		return kind
+	}
+	if l, err := rtlink.Decode(m.data); err == nil && l.Info != nil {
+		return l.Info.Kind
+	}
+	return ""
 }
 
 // indexOf reads "if7", as sscanf does.

@@ -32,6 +32,7 @@ link show type ipoib
 link show type ipoib_slave
 link show up
 link show master ib1
+link show vrf ib1
 link show nomaster
 link show group 5
 link show ib0 group 5
@@ -80,6 +81,7 @@ link set ib0 netns 9999999 index 99 name ib7
 link set ib0 promisc on allmulticast off multicast on arp off trailers on dynamic off
 link set ib0 promisc off
 link set ib0 master ib1
+link set ib0 vrf ib1
 link set ib0 nomaster
 link set ib0 group 7
 link set group 7 up

@@ -50,9 +50,9 @@ type Host interface {
 	OpenNetNS(name string) (*os.File, error)
 	// NetNSNames lists the names that ip netns knows.
 	NetNSNames() []string
-	// Ifindex and Ifname ask the kernel for a link, whatever its kind, in the
+	// Link and Ifname ask the kernel for a link, whatever its kind, in the
 	// namespace of the calling thread; 0 and "" when there is none.
-	Ifindex(name string) uint32
+	Link(name string) (index uint32, kind string)
 	Ifname(index uint32) string
 	// Groups are the names of link groups by number (/etc/iproute2/group).
 	Groups() map[uint32]string

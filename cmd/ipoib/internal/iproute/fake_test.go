@@ -191,11 +191,14 @@ func (fakeHost) OpenNetNS(name string) (*os.File, error) {
 
 func (fakeHost) NetNSNames() []string { return []string{"ns1"} }
 
-func (fakeHost) Ifindex(name string) uint32 {
-	if name == "lo" {
-		return 1
+func (fakeHost) Link(name string) (uint32, string) {
+	switch name {
+	case "lo":
+		return 1, ""
+	case "blue":
+		return 9, "vrf"
 	}
-	return 0
+	return 0, ""
 }
 
 func (fakeHost) Ifname(index uint32) string {
@@ -215,10 +218,13 @@ func (h fakeHost) Open(name string) (io.ReadCloser, error) {
 }
 
 // runFake runs a command line against a made-up service.
-func runFake(f *fakeService, args ...string) outcome {
+func runFake(f *fakeService, args ...string) outcome { return runWith(f, fakeHost{}, args...) }
+
+// runWith is runFake on a host of its own.
+func runWith(f *fakeService, host Host, args ...string) outcome {
 	var out, errOut bytes.Buffer
 	env := Env{
-		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errOut, Dial: f.dial, Host: fakeHost{},
+		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errOut, Dial: f.dial, Host: host,
 		Now:     func() time.Time { return time.Date(2026, 11, 22, 21, 4, 46, 65142000, time.UTC) },
 		Version: "1.2.3",
 	}

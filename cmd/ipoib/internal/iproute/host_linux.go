@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"ipoib/nl"
+	"ipoib/nl/rtlink"
 )
 
 // netnsDir is where ip netns keeps its names (NETNS_RUN_DIR).
@@ -96,13 +98,28 @@ func (linuxHost) NetNSNames() []string {
 	return out
 }
 
-// Ifindex implements Host.
-func (linuxHost) Ifindex(name string) uint32 {
-	i, err := net.InterfaceByName(name)
+// Link implements Host.
+func (linuxHost) Link(name string) (index uint32, kind string) {
+	c, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
-		return 0
+		return 0, ""
 	}
-	return uint32(i.Index)
+	defer func() { _ = c.Close() }()
+	var e nl.Encoder
+	rtlink.AppendHeader(&e, 0, 0, 0, 0, 0)
+	e.String(nameAttr(name), name)
+	msgs, err := c.Execute(netlink.Message{Header: netlink.Header{Type: rtlink.GetLink, Flags: netlink.Request}, Data: e.Bytes()})
+	if err != nil || len(msgs) == 0 {
+		return 0, ""
+	}
+	l, err := rtlink.Decode(msgs[0].Data)
+	if err != nil {
+		return 0, ""
+	}
+	if l.Info != nil {
+		kind = l.Info.Kind
+	}
+	return uint32(l.Index), kind
 }
 
 // Ifname implements Host.

@@ -77,10 +77,8 @@ func (p *linkRequest) setter(word string) func(string) error {
 		return func(v string) error { return p.setFlag(word, v) }
 	case word == "carrier":
 		return func(v string) error { return p.setSwitch(rtlink.AttrCarrier, word, v) }
-	case is("master"):
-		return func(v string) error { return p.setMaster(v, "Device does not exist\n") }
-	case word == "vrf":
-		return func(v string) error { return p.setMaster(v, "Not a valid VRF name\n") }
+	case is("master"), word == "vrf":
+		return func(v string) error { return p.setMaster(word, v) }
 	case is("dynamic"):
 		return func(v string) error { return p.setFlagBit("dynamic", rtlink.FlagDynamic, false, v) }
 	case is("type"):
@@ -241,10 +239,10 @@ func (p *linkRequest) setNetNS(v string) error {
 	return nil
 }
 
-func (p *linkRequest) setMaster(v, msg string) error {
-	index := p.s.anyIfindex(v)
-	if index == 0 {
-		return p.s.invalid(msg, v)
+func (p *linkRequest) setMaster(word, v string) error {
+	index, err := p.s.master(word, v)
+	if err != nil {
+		return err
 	}
 	p.attrs.U32(rtlink.AttrMaster, index)
 	return nil

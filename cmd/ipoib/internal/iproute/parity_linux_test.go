@@ -69,6 +69,8 @@ func TestParityShow(t *testing.T) {
 	} {
 		compare(t, "", strings.Fields(line)...)
 	}
+	compare(t, "", "link", "show", "")
+	compare(t, "", "-j", "link", "show", "dev", "", "group", "default")
 }
 
 // compare runs a command line with both programs.

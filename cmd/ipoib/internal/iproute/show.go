@@ -22,6 +22,8 @@ func getRequest(family uint8, index uint32, attrs func(*nl.Encoder)) request {
 type showArgs struct {
 	filter linkfmt.Filter
 	dev    string
+	// one is set when a device was named, if only by an empty word.
+	one bool
 }
 
 // addressFlags are words of `ip address` that `ip link show` takes as well,
@@ -64,10 +66,10 @@ func (s *session) parseShow(words []string) (out showArgs, err error) {
 		} else if matches(word, "help") {
 			return out, s.linkUsage()
 		}
-		if out.dev != "" {
+		if out.one {
 			return out, s.garbage("dev", word)
 		}
-		out.dev = word
+		out.dev, out.one = word, true
 	}
 	return out, nil
 }
@@ -84,13 +86,9 @@ func (s *session) showFilter(f *linkfmt.Filter, word, value string) error {
 		}
 		f.Group = &g
 	case "master", "vrf":
-		index := s.anyIfindex(value)
-		if index == 0 {
-			msg := "Device does not exist\n"
-			if word == "vrf" {
-				msg = "Not a valid VRF name\n"
-			}
-			return s.invalid(msg, value)
+		index, err := s.master(word, value)
+		if err != nil {
+			return err
 		}
 		f.Master = int32(index)
 	case "type":
@@ -110,7 +108,7 @@ func (s *session) show(words []string) error {
 	if err != nil {
 		return err
 	}
-	if sh.dev != "" {
+	if sh.one {
 		sh.filter.Ifindex = int32(s.ifindex(sh.dev))
 		if sh.filter.Ifindex <= 0 {
 			s.errorf("Device \"%s\" does not exist.\n", sh.dev)
@@ -119,7 +117,7 @@ func (s *session) show(words []string) error {
 	}
 	s.out.BeginList()
 	defer s.out.EndList()
-	if sh.dev != "" && sh.filter.Group == nil {
+	if sh.one && sh.filter.Group == nil {
 		return s.showOne(sh)
 	}
 	list, err := s.fetch(sh.filter)
