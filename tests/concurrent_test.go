@@ -306,18 +306,24 @@ func (c *crowd) agree(cl *client, dev string) error {
 		return err
 	}
 	up, err := cl.linkUp(dev)
-	if err != nil || up != (l.Flags&rtlink.FlagRunning != 0) {
-		return fmt.Errorf("link flags %#x, ethtool says %v, %v", l.Flags, up, err)
+	if err != nil {
+		return err
+	}
+	if up != (l.Flags&rtlink.FlagRunning != 0) {
+		return fmt.Errorf("link flags %#x, ethtool says %v", l.Flags, up)
 	}
 	for file, want := range map[string]string{
 		"mtu": fmt.Sprint(*l.MTU), "ifindex": fmt.Sprint(l.Index), "carrier": map[bool]string{true: "1", false: "0"}[up],
 	} {
-		b, err := os.ReadFile(filepath.Join("/sys/class/net", dev, file))
 		if file == "carrier" && l.Flags&rtlink.FlagUp == 0 {
 			continue // cannot be read while it is down
 		}
-		if got := strings.TrimSpace(string(b)); err != nil || got != want {
-			return fmt.Errorf("%s is %s, the kernel says %s, %v", file, want, got, err)
+		b, err := os.ReadFile(filepath.Join("/sys/class/net", dev, file))
+		if err != nil {
+			return err
+		}
+		if got := strings.TrimSpace(string(b)); got != want {
+			return fmt.Errorf("%s is %s, the kernel says %s", file, want, got)
 		}
 	}
 	b, err := os.ReadFile(filepath.Join("/sys/class/net", dev, "flags"))
@@ -325,8 +331,11 @@ func (c *crowd) agree(cl *client, dev string) error {
 		return err
 	}
 	flags, err := strconv.ParseUint(strings.TrimSpace(string(b)), 0, 32)
-	if err != nil || uint32(flags)&rtlink.FlagUp != l.Flags&rtlink.FlagUp {
-		return fmt.Errorf("flags %#x, the kernel says %#x, %v", l.Flags, flags, err)
+	if err != nil {
+		return err
+	}
+	if uint32(flags)&rtlink.FlagUp != l.Flags&rtlink.FlagUp {
+		return fmt.Errorf("flags %#x, the kernel says %#x", l.Flags, flags)
 	}
 	// It may have sent something in between.
 	if n := l.Stats64.TxPackets; n < sent || n > c.l.stat0(dev, "tx_packets") {
