@@ -90,8 +90,9 @@ type Change struct {
 	Old, New  *Info
 }
 
-// Subscribe calls fn for every change, until the returned function is called.
-// fn is called on the loops of interfaces: it must not block, nor call setters.
+// Subscribe calls fn for every change, until the returned function is called;
+// for one that is on its way then it may be called a moment later. fn is called
+// on the loops of interfaces: it must not block, nor call setters.
 func (d *Driver) Subscribe(fn func(Change)) (cancel func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -35,18 +35,19 @@ type Face struct {
 	// tells of its end.
 	last map[*datapath.Interface][]byte // guarded by rtnl
 
-	mu     sync.Mutex
-	queue  []datapath.Change // guarded by mu
-	wake   chan struct{}
-	cancel func()
-	done   chan struct{}
+	mu         sync.Mutex
+	queue      []datapath.Change // guarded by mu
+	cancel     func()
+	wake       chan struct{} // holds a token while the queue is not empty
+	stop, done chan struct{} // closed by Close, and when run has ended
 }
 
 // Register makes a face and registers it with t. Close it when done.
 func Register(t *rtnl.Table, cfg Config) (*Face, error) {
 	f := &Face{
 		drv: cfg.Driver, host: cfg.Host, log: cfg.Log, table: t,
-		last: make(map[*datapath.Interface][]byte), wake: make(chan struct{}, 1), done: make(chan struct{}),
+		last: make(map[*datapath.Interface][]byte),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
@@ -75,7 +76,7 @@ func Register(t *rtnl.Table, cfg Config) (*Face, error) {
 // server lives.
 func (f *Face) Close() {
 	f.cancel()
-	close(f.wake)
+	close(f.stop) // not wake: a change may be on its way still
 	<-f.done
 }
 

@@ -25,7 +25,12 @@ func (f *Face) onChange(c datapath.Change) {
 // run tells of the changes that no request here caused.
 func (f *Face) run() {
 	defer close(f.done)
-	for range f.wake {
+	for stop := false; !stop; {
+		select {
+		case <-f.stop:
+			stop = true
+		case <-f.wake:
+		}
 		f.rtnl.Lock()
 		f.drain(nil, nil)
 		f.rtnl.Unlock()
