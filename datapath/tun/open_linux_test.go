@@ -392,10 +392,16 @@ func TestIntegrationThreads(t *testing.T) {
 				}
 				defer d.Close()
 			}
+			var batch strings.Builder
 			for i := range devices {
-				dev := fmt.Sprintf("ib%d", i)
-				ns.Run(t, "ip", "link", "set", dev, "up")
-				ns.Run(t, "ip", "addr", "add", fmt.Sprintf("10.1.%d.1/24", i), "dev", dev)
+				fmt.Fprintf(&batch, "link set ib%d up\naddr add 10.1.%d.1/24 dev ib%d\n", i, i, i)
+			}
+			ip := ns.Command(t.Context(), "ip", "-batch", "-")
+			ip.Stdin = strings.NewReader(batch.String())
+			if out, err := ip.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			for i := range devices {
 				ns.Do(t, func() error {
 					c, err := net.Dial("udp4", fmt.Sprintf("10.1.%d.2:9", i))
 					if err != nil {
