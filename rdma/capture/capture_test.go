@@ -112,6 +112,9 @@ func TestTshark(t *testing.T) {
 		}
 		t.Skip("tshark is not installed")
 	}
+	if os.Getenv("IPOIB_TEST_TOOLS") == "0" {
+		t.Skip("IPOIB_TEST_TOOLS=0")
+	}
 	path := filepath.Join(t.TempDir(), "v.pcapng")
 	if err := os.WriteFile(path, write(t, frames(t)), 0o644); err != nil {
 		t.Fatal(err)

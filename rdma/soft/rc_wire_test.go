@@ -207,6 +207,9 @@ func TestRCTshark(t *testing.T) {
 		}
 		t.Skip("tshark is not installed")
 	}
+	if os.Getenv("IPOIB_TEST_TOOLS") == "0" {
+		t.Skip("IPOIB_TEST_TOOLS=0")
+	}
 	path := filepath.Join(t.TempDir(), "rc.pcapng")
 	synctest.Test(t, func(t *testing.T) {
 		n, a, b := vectorRC(t, rcOpts{credits: 2})

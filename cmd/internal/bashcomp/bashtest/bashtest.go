@@ -15,7 +15,7 @@ import (
 func Complete(t testing.TB, script, line string) []string {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {
-		if os.Getenv("IPOIB_TEST_TOOLS") != "" {
+		if os.Getenv("IPOIB_TEST_TOOLS") == "1" {
 			t.Fatal(err)
 		}
 		t.Skip("no bash")

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -21,15 +22,27 @@ func devices(t *testing.T) {
 	)
 }
 
-// compare runs a command line with both programs against the kernel.
-func compare(t *testing.T, line string) {
+// compare runs a command line that changes nothing with both programs against
+// the kernel, again when the kernel may have changed something in between, as
+// the state of a link that came up.
+func compare(t *testing.T, line string, edit ...func(string) string) {
 	t.Helper()
 	args := split(line)
-	want := runEthtool(t, args...)
-	got := runWith(kernel{}, args...)
-	got.All = ""
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("ethtool %s (-ethtool +ours):\n%s", line, d)
+	for try := range 5 {
+		time.Sleep(time.Duration(try) * 300 * time.Millisecond)
+		want := runEthtool(t, args...)
+		got := runWith(kernel{}, args...)
+		got.All = ""
+		for _, fn := range edit {
+			want.Stdout, got.Stdout = fn(want.Stdout), fn(got.Stdout)
+		}
+		d := cmp.Diff(want, got)
+		if d == "" {
+			return
+		}
+		if try == 4 {
+			t.Errorf("ethtool %s (-ethtool +ours):\n%s", line, d)
+		}
 	}
 }
 
@@ -51,22 +64,28 @@ func TestParityShow(t *testing.T) {
 	enterNetNS(t)
 	devices(t)
 	devs := []string{"v0", "t0", "t1", "ifb0", "br0", "mv0", "lo", "*", "nosuch", "a-name-longer-than-fifteen"}
-	for _, opt := range []string{
-		"", "-a", "-c", "-g", "-k", "-i", "-l", "-m", "-n", "-x", "-P", "-T", "-S", "-d", "-e", "-w", "-t",
-		"--show-priv-flags", "--show-eee", "--show-fec", "--show-tunnels", "--show-module", "--phy-statistics",
-		"--show-pause", "--show-coalesce", "--show-ring", "--show-features", "--show-offload", "--driver",
-		"--show-channels", "--show-permaddr", "--show-time-stamping", "--statistics", "-u", "--show-nfc",
-		"--show-ntuple", "--show-rxfh", "--show-rxfh-indir", "--dump-module-eeprom", "--module-info",
-	} {
-		for _, flags := range []string{"", "--json", "-I", "--include-statistics --json"} {
-			if flags != "" && len(opt) > 2 {
-				continue
-			}
+	some := []string{"v0", "t0", "*", "nosuch"}
+	show := func(flags string, opts, devs []string) {
+		for _, opt := range opts {
 			for _, dev := range devs {
 				compare(t, strings.Join([]string{flags, opt, dev}, " "))
 			}
 		}
 	}
+	opts := []string{"", "-a", "-c", "-g", "-k", "-i", "-l", "-m", "-n", "-x", "-P", "-T", "-S", "-d", "-e", "-w", "-t"}
+	show("", opts, devs)
+	for _, flags := range []string{"--json", "-I", "--include-statistics --json"} {
+		show(flags, opts, some)
+	}
+	show("", []string{
+		"--show-priv-flags", "--show-eee", "--show-fec", "--show-tunnels", "--show-module", "--phy-statistics",
+	}, devs)
+	// Other names of what is above.
+	show("", []string{
+		"--show-pause", "--show-coalesce", "--show-ring", "--show-features", "--show-offload", "--driver",
+		"--show-channels", "--show-permaddr", "--show-time-stamping", "--statistics", "-u", "--show-nfc",
+		"--show-ntuple", "--show-rxfh", "--show-rxfh-indir", "--dump-module-eeprom", "--module-info",
+	}, some[:2])
 	for _, line := range []string{
 		"--json --show-fec v0", "--json --show-module v0", "--json -I --show-fec v0", "-I --show-fec v0",
 		"-S v0 --all-groups", "-S v0 --groups rmon", "-S v0 --groups eth-phy eth-mac", "-S v0 --groups nosuch",
@@ -80,8 +99,8 @@ func TestParityShow(t *testing.T) {
 }
 
 // compareChange runs a command line with both programs, each on an interface
-// of its own: X, in the same state.
-func compareChange(t *testing.T, theirs, ours, line string) {
+// of its own: X, in the same state. It returns what ethtool did.
+func compareChange(t *testing.T, theirs, ours, line string) outcome {
 	t.Helper()
 	args := func(dev string) []string {
 		a := split(line)
@@ -98,6 +117,7 @@ func compareChange(t *testing.T, theirs, ours, line string) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("ethtool %s (-ethtool +ours):\n%s", line, d)
 	}
+	return want
 }
 
 // TestParityChange compares what changes settings, and all kinds of mistakes.
@@ -112,7 +132,10 @@ func TestParityChange(t *testing.T) {
 		if line = strings.TrimSpace(line); line == "" {
 			continue
 		}
-		compareChange(t, "theirs", "oursxx", line)
+		o := compareChange(t, "theirs", "oursxx", line)
+		if !strings.Contains(line, "X") || strings.HasPrefix(o.Stderr, "ethtool: bad command line") {
+			continue // the same for any interface
+		}
 		compareChange(t, "theirst", "oursxxt", line)
 	}
 }
@@ -144,14 +167,7 @@ func TestParityDebug(t *testing.T) {
 			if stale[line] && mask != "2" && mask != "0x12" {
 				continue
 			}
-			args := append([]string{"--debug", mask}, split(line)...)
-			want, got := runEthtool(t, args...), runWith(kernel{}, args...)
-			for _, o := range []*outcome{&want, &got} {
-				o.Stdout, o.All = portID.ReplaceAllString(o.Stdout, "(port)"), ""
-			}
-			if d := cmp.Diff(want, got); d != "" {
-				t.Errorf("ethtool %s (-ethtool +ours):\n%s", strings.Join(args, " "), d)
-			}
+			compare(t, "--debug "+mask+" "+line, func(s string) string { return portID.ReplaceAllString(s, "(port)") })
 		}
 	}
 }
