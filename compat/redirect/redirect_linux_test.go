@@ -122,7 +122,7 @@ func startToy(t *testing.T) *toyService {
 // launch runs the program under a supervisor and returns what it printed.
 func (s *toyService) launch(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
@@ -336,7 +336,7 @@ func programTimeout(fd int) error {
 	start := time.Now()
 	_, _, err := unix.Recvfrom(fd, make([]byte, 10), 0)
 	took := time.Since(start)
-	fmt.Println(errors.Is(err, unix.EAGAIN), took > 150*time.Millisecond && took < 5*time.Second)
+	fmt.Println(errors.Is(err, unix.EAGAIN), took > 150*time.Millisecond)
 	return nil
 }
 

@@ -29,7 +29,7 @@ func TestPolicyKernel(t *testing.T) {
 	if err := c.SetOption(netlink.ExtendedAcknowledge, true); err != nil {
 		t.Skip(err)
 	}
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	for n := uint16(1); n <= AttrAllmulti; n++ {
