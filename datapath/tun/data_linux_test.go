@@ -189,15 +189,21 @@ func TestIntegrationTCP(t *testing.T) {
 				})
 			}
 			addresses(t, a, b, fmt.Sprint(tc.mtu))
-			transfer(t, a, b, 4<<20)
+			tso := tc.offload&FeatureTSO4 != 0
+			// How much TCP sends at a time depends on how fast the other end
+			// is: it may take a while until it sends all that it may.
+			var largest int64
+			for range 50 {
+				transfer(t, a, b, 4<<20)
+				largest = max(sizes[0].Load(), sizes[1].Load())
+				if tso && largest > int64(tc.mtu) || !tso && largest > int64(tc.mtu)*9/10 {
+					break
+				}
+			}
 			da.Close()
 			db.Close()
-			largest := max(sizes[0].Load(), sizes[1].Load())
-			if tso := tc.offload&FeatureTSO4 != 0; tso != (segments.Load() > 0) || tso != (largest > int64(tc.mtu)) {
+			if tso != (segments.Load() > 0) || tso != (largest > int64(tc.mtu)) || largest < int64(tc.mtu)*9/10 {
 				t.Errorf("largest packet %d, %d segments", largest, segments.Load())
-			}
-			if tc.mtu > 60000 && largest < 60000 {
-				t.Errorf("largest packet %d", largest)
 			}
 			for _, d := range []Device{da, db} {
 				if got := d.Counters(); got.ReadInvalid != 0 || got.WriteInvalid != 0 || got.WriteBusy != 0 {
