@@ -272,6 +272,63 @@ func Test4391_S11_3_JoinsNewGroups(t *testing.T) {
 	})
 }
 
+// A report of deletion frees what the router has of a group; when the group is
+// created again, with another MLID perhaps, it is joined again.
+func Test4392_S4_2_3_1_GroupsComeAndGo(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 3}, func(w *world) {
+		w.upAll()
+		r, b, c := w.host(1), w.host(2), w.host(3)
+		r.setAllMulti(true)
+		w.settle()
+		group, mgid := addr("239.1.1.7"), mustGID("ff12:401b:ffff::f01:107")
+		routed := func() *GroupView {
+			for _, g := range r.ib0.Groups() {
+				if g.MGID == mgid {
+					return &g
+				}
+			}
+			return nil
+		}
+		for round := range 3 {
+			if err := b.ns.Join(b.ib0.Info().Ifindex, group); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+			if g := routed(); g == nil || !g.NonMember || !g.Complete {
+				t.Fatalf("round %d: %+v", round, g)
+			}
+			r.got(r.ib0)
+			c.send(c.ib0, ip4(c.ip(), group, 8))
+			w.settle()
+			if got := r.got(r.ib0); len(got) != 1 {
+				t.Errorf("round %d: the router got %d packets", round, len(got))
+			}
+			// The sender's membership, too, would keep the group.
+			c.ib0.loop.call(func() { c.ib0.groups.Deleted(mgid) })
+			if err := b.ns.Leave(b.ib0.Info().Ifindex, group); err != nil {
+				t.Fatal(err)
+			}
+			w.settle()
+			if g := routed(); g != nil {
+				t.Errorf("round %d: the group is gone, the router has %+v", round, g)
+			}
+		}
+		if n := len(w.logged("multicast join failed")); n != 0 {
+			t.Errorf("%v", w.logged("multicast join failed"))
+		}
+		// What the host listens to itself stays.
+		if err := r.ns.Join(r.ib0.Info().Ifindex, group); err != nil {
+			t.Fatal(err)
+		}
+		w.settle()
+		r.ib0.port.onGroup(mgid, false)
+		w.settle()
+		if g := routed(); g == nil || g.NonMember || !g.Complete {
+			t.Errorf("%+v", g)
+		}
+	})
+}
+
 // Where the subnet has controlled Q_Keys, they are in all transmissions.
 func Test4391_S13_2_ControlledQKeys(t *testing.T) {
 	l := lifeOf(t, lifeConfigs[1])

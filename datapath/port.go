@@ -103,6 +103,7 @@ func (p *port) onGroup(mgid rdma.GID, created bool) {
 				i.routerCreated(mgid)
 			} else {
 				i.groups.Deleted(mgid)
+				i.routerDeleted(mgid)
 			}
 		})
 	}

@@ -63,6 +63,15 @@ func (i *Interface) routes(mgid rdma.GID) bool {
 	return encap.IsIPoIB(mgid) && encap.SameLink(mgid, bcast) && mgid != bcast
 }
 
+// routerDeleted forgets a group that is gone; it is joined anew when it is
+// created again.
+func (i *Interface) routerDeleted(mgid rdma.GID) {
+	if i.router.groups[mgid] {
+		delete(i.router.groups, mgid)
+		i.groups.SetRouter(i.router.groups)
+	}
+}
+
 // routerCreated joins a group that was created.
 func (i *Interface) routerCreated(mgid rdma.GID) {
 	if i.router.on && i.router.groups != nil && i.routes(mgid) {
