@@ -18,7 +18,6 @@ func (i *Interface) solicitARP(e *neighbour, unicast bool) {
 	}
 	p := i.newARP(encap.ARPFields{Op: encap.ARPRequest, SenderHW: i.addr, SenderIP: src, TargetIP: e.IP})
 	if unicast {
-		i.debugf("Send unicast ARP to %v", e.IP)
 		i.paths.SendARP(e.Addr(), p)
 		return
 	}

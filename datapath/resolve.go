@@ -48,6 +48,7 @@ func (i *Interface) newTables() {
 		PeerRemoved: i.peerRemoved,
 		InUse:       i.peerInUse,
 		Post:        i.loop.post,
+		Debugf:      i.debugf,
 	})
 	i.groups = mcast.NewTable(sys.Clock, i.mcastHooks())
 }

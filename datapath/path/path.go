@@ -133,6 +133,8 @@ type Hooks struct {
 	InUse func(*Peer) bool
 	// Post runs a function on the owner's goroutine.
 	Post func(func())
+	// Debugf logs.
+	Debugf func(format string, args ...any)
 }
 
 // Table holds the paths and peers of one interface.
@@ -207,7 +209,7 @@ func (t *Table) Send(p *Peer, pkt tun.Packet) {
 func (t *Table) SendARP(to encap.HardwareAddr, pkt tun.Packet) {
 	p := t.path(to.GID())
 	if p.state == Valid {
-		t.hooks.Send(nil, Target{AH: p.ah, QPN: to.QPN()}, pkt)
+		t.sendARP(p, to.QPN(), pkt)
 		return
 	}
 	t.start(p)
@@ -216,6 +218,13 @@ func (t *Table) SendARP(to encap.HardwareAddr, pkt tun.Packet) {
 		return
 	}
 	p.arp = append(p.arp, arpPacket{to.QPN(), pkt})
+}
+
+func (t *Table) sendARP(p *Path, qpn rdma.QPN, pkt tun.Packet) {
+	if typ, _, err := encap.Decap(pkt.Buf.Bytes()); err == nil && typ == encap.EtherTypeARP {
+		t.hooks.Debugf("Send unicast ARP to %08x", uint16(p.Record.DLID))
+	}
+	t.hooks.Send(nil, Target{AH: p.ah, QPN: qpn}, pkt)
 }
 
 func (t *Table) start(p *Path) {
@@ -266,7 +275,7 @@ func (t *Table) valid(p *Path, ah rdma.AH) {
 	q := p.arp
 	p.arp = nil
 	for _, a := range q {
-		t.hooks.Send(nil, Target{AH: ah, QPN: a.qpn}, a.p)
+		t.sendARP(p, a.qpn, a.p)
 	}
 	if old != nil {
 		_ = old.Close()
@@ -329,6 +338,7 @@ func (t *Table) Flush() {
 		if p.ah != nil {
 			_ = p.ah.Close()
 		}
+		t.hooks.Debugf("path_free")
 		delete(t.paths, g)
 	}
 	if t.gc != nil {

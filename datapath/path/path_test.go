@@ -34,6 +34,7 @@ type bench struct {
 	queries   int
 	cancelled int
 	log       []string
+	said      []string
 	dropped   int
 }
 
@@ -56,6 +57,7 @@ func newBench() *bench {
 		InUse:       func(*Peer) bool { return false },
 		PeerRemoved: func(*Peer) { b.log = append(b.log, "removed") },
 		Post:        func(f func()) { b.posts <- f },
+		Debugf:      func(format string, args ...any) { b.said = append(b.said, fmt.Sprintf(format, args...)) },
 	})
 	return b
 }
@@ -84,6 +86,26 @@ func (b *bench) want(t *testing.T, want ...string) {
 
 func (b *bench) answer(lid rdma.LID) {
 	b.Complete(b.Lookup(gid), mad.PathRecord{DLID: lid}, nil)
+}
+
+// TestSaid: what the driver logs of ARP packets and of the end of a path.
+func TestSaid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench()
+		arp := func() tun.Packet {
+			p := b.packet(60)
+			encap.PutHeader(p.Buf.Bytes(), encap.EtherTypeARP)
+			return p
+		}
+		b.SendARP(addr, arp()) // waits
+		b.SendARP(addr, b.packet(9))
+		b.answer(3)
+		b.SendARP(addr2, arp())
+		b.Flush()
+		if want := []string{"Send unicast ARP to 00000003", "Send unicast ARP to 00000003", "path_free"}; !slices.Equal(b.said, want) {
+			t.Errorf("%q", b.said)
+		}
+	})
 }
 
 func TestResolveAndSend(t *testing.T) {
