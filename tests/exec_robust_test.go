@@ -152,11 +152,15 @@ func TestExecKilledSupervisor(t *testing.T) {
 	l := newLab(t).up(1)
 	l.eventually("earlier supervisors end", func() bool { return len(supervisors()) == 0 })
 	shell := l.background(1, "ipoib", "exec", "--", "sh", "-c", "ip monitor link; echo first $?; ip link show lo; echo then $?; cat /dev/null && echo end")
-	var ip int
+	ip := 0
 	l.eventually("the shell runs ip", func() bool {
 		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", shell.Process.Pid))
-		_, err := fmt.Sscan(string(b), &ip)
-		return err == nil
+		for child := range strings.FieldsSeq(string(b)) {
+			if comm, _ := os.ReadFile("/proc/" + child + "/comm"); string(comm) == "ip\n" {
+				ip, _ = strconv.Atoi(child)
+			}
+		}
+		return ip != 0
 	})
 	l.receives(ip, "ip")
 	pids := supervisors()
