@@ -39,17 +39,13 @@ func (s *SM) Allow(guid rdma.GUID, pkey rdma.PKey) error {
 	}
 	k := allowKey{guid, pkey.Base()}
 	if pkey.Base() != rdma.PKeyDefaultLimited && s.allowed[k] == 0 {
-		if p := s.topo.byPort[guid]; p != nil {
-			keys, _ := wantedKeys(s.conf, s.endPortLocked(p))
-			if len(keys) >= p.pkeyCap() {
-				return allowError("allow", guid, pkey, rdma.ErrQueueFull)
-			}
+		if p := s.topo.byPort[guid]; p != nil && s.allowedAtLocked(guid) >= p.pkeyCap() {
+			return allowError("allow", guid, pkey, rdma.ErrQueueFull)
 		}
 	}
 	s.allowed[k]++
 	if s.allowed[k] == 1 {
-		s.applyPartitionsLocked()
-		s.requestLocked(todo{tables: true})
+		s.changeAllowedLocked()
 	}
 	return nil
 }
@@ -68,8 +64,7 @@ func (s *SM) Disallow(guid rdma.GUID, pkey rdma.PKey) error {
 		return allowError("disallow", guid, pkey, rdma.ErrNotFound)
 	case 1:
 		delete(s.allowed, k)
-		s.applyPartitionsLocked()
-		s.requestLocked(todo{tables: true})
+		s.changeAllowedLocked()
 	default:
 		s.allowed[k]--
 	}
@@ -90,15 +85,43 @@ func allowError(op string, guid rdma.GUID, pkey rdma.PKey, err error) error {
 	return fmt.Errorf("sm: %s P_Key %v at port %v: %w", op, pkey, guid, err)
 }
 
-// applyPartitionsLocked works out the partitions that apply and brings the
-// configured groups in line with them.
+// allowedAtLocked counts the P_Keys of a port with open membership.
+func (s *SM) allowedAtLocked(guid rdma.GUID) int {
+	n := 1 // the default one
+	for k := range s.allowed {
+		if k.guid == guid && k.pkey != rdma.PKeyDefaultLimited {
+			n++
+		}
+	}
+	return n
+}
+
+// changeAllowedLocked is called after a change of what is allowed. Groups and
+// tables follow together: many changes come at once.
+func (s *SM) changeAllowedLocked() {
+	s.conf = nil
+	s.requestLocked(todo{tables: true})
+}
+
+// applyPartitionsLocked takes over another partition configuration and brings
+// the configured groups in line with it.
 func (s *SM) applyPartitionsLocked() {
-	s.conf = s.file
-	if s.file == nil {
+	s.conf = nil
+	s.applyGroupsLocked()
+}
+
+// confLocked returns the partitions that apply: those of the file, or open
+// membership with what is allowed.
+func (s *SM) confLocked() *Partitions {
+	switch {
+	case s.conf != nil:
+	case s.file != nil:
+		s.conf = s.file
+	default:
 		s.conf = openPartitions()
 		s.addAllowedLocked(s.conf)
 	}
-	s.applyGroupsLocked()
+	return s.conf
 }
 
 // addAllowedLocked adds a partition for each P_Key that was allowed.
@@ -110,8 +133,8 @@ func (s *SM) addAllowedLocked(c *Partitions) {
 		if k.pkey == rdma.PKeyDefaultLimited {
 			continue // everybody is in it
 		}
-		p := c.byPKey(k.pkey)
-		if p == nil {
+		p := c.List[len(c.List)-1]
+		if p.PKey != k.pkey {
 			p = &Partition{Name: fmt.Sprintf("%04x", uint16(k.pkey.Full())), PKey: k.pkey}
 			p.Groups = []GroupConfig{broadcastGroup(p.PKey, defaultFlags(), DefaultGroupScope)}
 			c.List = append(c.List, p)
@@ -126,7 +149,7 @@ func (s *SM) addAllowedLocked(c *Partitions) {
 // groups, once the ports are known.
 func (s *SM) applyGroupsLocked() {
 	want := make(map[rdma.GID]bool)
-	for _, part := range s.conf.List {
+	for _, part := range s.confLocked().List {
 		if s.partitionEmptyLocked(part) {
 			continue
 		}

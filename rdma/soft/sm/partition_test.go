@@ -30,6 +30,14 @@ func pkeysOf(t *testing.T, p rdma.Port) []rdma.PKey {
 	return out[:last+1]
 }
 
+// tablesWritten waits until the tables have been written that are to be, in
+// virtual time.
+func tablesWritten() {
+	synctest.Wait()
+	time.Sleep(tablesPause)
+	synctest.Wait()
+}
+
 func TestAllow(t *testing.T) {
 	inVectorNet(t, "", func(t *testing.T, n *vectorNet) {
 		events := make(chan rdma.EventType, 16)
@@ -41,7 +49,7 @@ func TestAllow(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		synctest.Wait()
+		tablesWritten()
 		if got := pkeysOf(t, n.ports[2]); !slices.Equal(got, keys{0xffff, 0x8001}) {
 			t.Errorf("table %v", got)
 		}
@@ -63,21 +71,21 @@ func TestAllow(t *testing.T) {
 		if err := n.sm.Allow(n.ports[3].GUID(), 1); err != nil { // the limited form means the partition
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		tablesWritten()
 		if status, _ := n.join(t, 3, mad.MCRJoin, r); status != 0 {
 			t.Errorf("join: %v", status)
 		}
 		if err := n.sm.Disallow(guid, 0x8001); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		tablesWritten()
 		if got := pkeysOf(t, n.ports[2]); !slices.Equal(got, keys{0xffff, 0x8001}) {
 			t.Errorf("taken back once of twice: %v", got)
 		}
 		if err := n.sm.Disallow(guid, 0x8001); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		tablesWritten()
 		if got := pkeysOf(t, n.ports[2]); !slices.Equal(got, keys{0xffff}) {
 			t.Errorf("taken back: %v", got)
 		}
@@ -88,7 +96,7 @@ func TestAllow(t *testing.T) {
 		if err := n.sm.Disallow(n.ports[3].GUID(), 0x8001); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait()
+		tablesWritten()
 		st = n.sm.State()
 		if _, ok := st.Group(blue); ok || len(st.Partitions) != 1 {
 			t.Errorf("partition without members: %+v", st.Partitions)
@@ -119,7 +127,7 @@ func TestAllowMany(t *testing.T) {
 		if err := n.sm.Allow(n.ports[2].GUID(), 0x4000); !errors.Is(err, rdma.ErrQueueFull) {
 			t.Errorf("%v", err)
 		}
-		synctest.Wait()
+		tablesWritten()
 		got := pkeysOf(t, n.ports[2])
 		if len(got) != size {
 			t.Errorf("%d entries", len(got))
@@ -130,10 +138,32 @@ func TestAllowMany(t *testing.T) {
 		if err := n.sm.Allow(n.ports[2].GUID(), 0x4000); err != nil {
 			t.Error(err)
 		}
-		synctest.Wait()
+		tablesWritten()
 		after := pkeysOf(t, n.ports[2])
 		if moved := slices.Index(after, 0xc000); moved < 0 || len(after) != size || after[6] != got[6] {
 			t.Errorf("%v", after)
+		}
+	})
+}
+
+// TestAllowInTurn: the first change is written at once, those that follow it
+// together.
+func TestAllowInTurn(t *testing.T) {
+	inVectorNet(t, "", func(t *testing.T, n *vectorNet) {
+		events := make(chan rdma.AsyncEvent, 100)
+		defer n.ports[2].Device().SubscribeEvents(func(e rdma.AsyncEvent) { events <- e })()
+		for i := range 30 { // one block of the table
+			if err := n.sm.Allow(n.ports[2].GUID(), rdma.PKey(i+1)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if got := pkeysOf(t, n.ports[2]); !slices.Equal(got, keys{0xffff, 0x8001}) || len(events) != 1 {
+			t.Errorf("at once: %v, %d events", got, len(events))
+		}
+		tablesWritten()
+		if got := pkeysOf(t, n.ports[2]); len(got) != 31 || len(events) != 2 {
+			t.Errorf("then: %v, %d events", got, len(events))
 		}
 	})
 }
@@ -159,7 +189,7 @@ func TestAllowBeforeAndWithFile(t *testing.T) {
 			t.Errorf("table %v", got)
 		}
 		s.SetPartitions(parsePartitions(t, "Default=0x7fff,ipoib:ALL=full; P=3,indx0:ALL=both; Q=4:ALL_SWITCHES;"))
-		synctest.Wait()
+		tablesWritten()
 		if got := pkeysOf(t, port1(t, a)); !slices.Equal(got, keys{0x8003, 0, 0xffff, 3}) {
 			t.Errorf("table with a file %v", got)
 		}
@@ -167,7 +197,7 @@ func TestAllowBeforeAndWithFile(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		s.SetPartitions(nil)
-		synctest.Wait()
+		tablesWritten()
 		if got := pkeysOf(t, port1(t, a)); !slices.Equal(got[:1], keys{0xffff}) || !slices.Contains(got, 0x8001) || slices.Contains(got, 0x8003) {
 			t.Errorf("table with open membership again %v", got)
 		}

@@ -108,11 +108,16 @@ func layoutPKeys(old, keys []rdma.PKey, first rdma.PKey, size int) (table, left 
 		}
 	}
 	// Exact entries first, then those whose membership changed.
-	place := func(same func(e, k rdma.PKey) bool) {
+	place := func(form func(rdma.PKey) rdma.PKey) {
+		index := make(map[rdma.PKey]int, len(old))
+		for i, e := range slices.Backward(old) {
+			if e.IsValid() {
+				index[form(e)] = i
+			}
+		}
 		rest = rest[:0]
 		for _, k := range pending {
-			i := slices.IndexFunc(old, func(e rdma.PKey) bool { return same(e, k) })
-			if i > 0 && i < size && table[i] == 0 {
+			if i := index[form(k)]; i > 0 && i < size && table[i] == 0 {
 				table[i] = k
 				continue
 			}
@@ -120,8 +125,8 @@ func layoutPKeys(old, keys []rdma.PKey, first rdma.PKey, size int) (table, left 
 		}
 		pending = append(pending[:0], rest...)
 	}
-	place(func(e, k rdma.PKey) bool { return e == k })
-	place(func(e, k rdma.PKey) bool { return e.IsValid() && e.Base() == k.Base() })
+	place(func(k rdma.PKey) rdma.PKey { return k })
+	place(rdma.PKey.Base)
 	last := 0
 	for i, k := range table {
 		if k != 0 || i < len(old) && old[i] != 0 {

@@ -83,7 +83,7 @@ func (s *SM) writePKeys(ctx context.Context, t *topology) int {
 		if p.pkeyCap() == 0 || len(p.pkeys) == 0 {
 			continue
 		}
-		keys, first := wantedKeys(s.conf, s.endPortLocked(p))
+		keys, first := wantedKeys(s.confLocked(), s.endPortLocked(p))
 		table, left := layoutPKeys(p.pkeys, keys, first, p.pkeyCap())
 		if len(left) > 0 {
 			s.log.Error("P_Key table is full", "dev", p.node.desc.String(), "port", p.num, "pkey", left[0],
@@ -131,9 +131,11 @@ func (s *SM) sendPKeys(ctx context.Context, plan []pkeyWrite) int {
 	return failed
 }
 
-// updateTables brings the P_Key tables in line with changed partitions.
+// updateTables brings groups and P_Key tables in line with changed partitions:
+// the groups first, for the ports join them when they see their table.
 func (s *SM) updateTables(ctx context.Context) int {
 	s.mu.Lock()
+	s.applyGroupsLocked()
 	t, state := s.topo, s.state
 	s.mu.Unlock()
 	if state != mad.SMMaster || t.self == nil {
@@ -142,7 +144,6 @@ func (s *SM) updateTables(ctx context.Context) int {
 	failed := s.writePKeys(ctx, t)
 	var ports []*port
 	s.mu.Lock()
-	s.applyGroupsLocked()
 	for _, p := range t.ends {
 		if s.reregister[p.guid] {
 			ports = append(ports, p)

@@ -148,7 +148,7 @@ func (s *SM) pathSLLocked(mask mad.ComponentMask, q *mad.PathRecord, k rdma.PKey
 	if mask.Has(mad.PRSL) {
 		return q.SL
 	}
-	if p := s.conf.byPKey(k); p != nil {
+	if p := s.confLocked().byPKey(k); p != nil {
 		return p.SL
 	}
 	return 0

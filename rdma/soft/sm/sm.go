@@ -111,9 +111,11 @@ type SM struct {
 	// attached is closed when the three above are set; datagrams wait for it.
 	attached chan struct{}
 
-	// lightNext is the end port that a light sweep looked at last; it belongs
-	// to the sweeper.
-	lightNext int
+	// lightNext is the end port that a light sweep looked at last, and tables
+	// are next written at nextTables at the earliest; both belong to the
+	// sweeper.
+	lightNext  int
+	nextTables time.Time
 
 	// kick wakes the sweeper, kickMFT the multicast worker.
 	kick, kickMFT chan struct{}
@@ -126,7 +128,7 @@ type SM struct {
 	known   map[rdma.GUID]rdma.LID
 	file    *Partitions // nil with open membership
 	allowed map[allowKey]int
-	conf    *Partitions // what applies: file, or open with what is allowed
+	conf    *Partitions // what applies; nil is worked out by confLocked
 	groups  groupTable
 	// reregister are the ports that are to be asked to register again, beside
 	// those that are new.

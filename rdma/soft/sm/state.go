@@ -140,7 +140,7 @@ func (s *SM) State() State {
 			}
 		}
 	}
-	for _, part := range s.conf.List {
+	for _, part := range s.confLocked().List {
 		ps := PartitionState{Name: part.Name, PKey: part.PKey}
 		for _, p := range s.topo.ends {
 			if m, _ := part.member(s.endPortLocked(p)); m != NotMember {

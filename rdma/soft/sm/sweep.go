@@ -11,6 +11,10 @@ import (
 // failed. It doubles up to SweepInterval.
 const resweepDelay = 500 * time.Millisecond
 
+// tablesPause is the time between two writes of the P_Key tables: each makes
+// all interfaces of a port look at it, and a thousand P_Keys may come at once.
+const tablesPause = 20 * time.Millisecond
+
 // sweeper is the goroutine that manages the subnet.
 func (s *SM) sweeper(ctx context.Context) {
 	s.mu.Lock()
@@ -54,14 +58,11 @@ func (s *SM) work(ctx context.Context, backoff *time.Duration) (time.Duration, b
 			if t.restart {
 				s.forgetLocked()
 			}
-		case t.tables:
+		case t.tables && !s.nextTables.After(now):
 			s.todo.tables = false
-		case t.heavy:
-			s.mu.Unlock()
-			return t.due.Sub(now), true
 		default:
 			s.mu.Unlock()
-			return 0, false
+			return s.until(t, now)
 		}
 		s.mu.Unlock()
 		failed := 0
@@ -69,6 +70,7 @@ func (s *SM) work(ctx context.Context, backoff *time.Duration) (time.Duration, b
 			failed = s.heavySweep(ctx)
 		} else {
 			failed = s.updateTables(ctx)
+			s.nextTables = s.clock.Now().Add(tablesPause)
 		}
 		if failed == 0 {
 			*backoff = resweepDelay
@@ -76,6 +78,19 @@ func (s *SM) work(ctx context.Context, backoff *time.Duration) (time.Duration, b
 		}
 		s.request(todo{heavy: true, due: s.clock.Now().Add(*backoff)})
 		*backoff = min(2**backoff, max(s.cfg.SweepInterval, resweepDelay))
+	}
+	return 0, false
+}
+
+// until returns how long to wait for what is not due yet, if there is any.
+func (s *SM) until(t todo, now time.Time) (time.Duration, bool) {
+	switch {
+	case t.heavy && t.tables:
+		return min(t.due.Sub(now), s.nextTables.Sub(now)), true
+	case t.heavy:
+		return t.due.Sub(now), true
+	case t.tables:
+		return s.nextTables.Sub(now), true
 	}
 	return 0, false
 }
