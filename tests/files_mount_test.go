@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // ours lists the mounts of the lab's tree.
@@ -78,6 +80,42 @@ func TestFilesSysfs(t *testing.T) {
 	_ = l.serve.Wait()
 	if after := must(os.ReadFile("/proc/self/mountinfo")); !bytes.Equal(before, after) {
 		t.Errorf("mounts before\n%safter\n%s", before, after)
+	}
+}
+
+// What the files show of an interface that was never up, all of them, is what
+// the kernel's driver shows.
+func TestFilesEnvironment(t *testing.T) {
+	l := newLab(t, "--hca", "soft0,ifname=ib0", "--sysfs-overlay")
+	l.host("echo 0x8001 > /sys/class/net/ib0/create_child")
+	text := string(must(os.ReadFile("testdata/files/environment.txt")))
+	// What this kernel shows of any interface and Linux 6.1 did not, and what a
+	// distribution's driver is built without.
+	news := map[string]bool{"data_debug_level": true, "cm_data_debug_level": true}
+	for _, e := range must(os.ReadDir("/sys/class/net/lo/")) {
+		if !strings.Contains(text, "\n"+e.Name()+"\n") {
+			news[e.Name()] = true
+		}
+	}
+	for _, block := range strings.Split(text, "\n$ ")[1:] {
+		line, want, _ := strings.Cut(block, "\n")
+		var got strings.Builder
+		for out := range strings.Lines(l.host(line + " 2>&1; echo \"[exit $?]\"")) {
+			words := strings.FieldsFunc(out, func(r rune) bool { return strings.ContainsRune("/ :\n", r) })
+			if !slices.ContainsFunc(words, func(w string) bool { return news[w] }) {
+				got.WriteString(out)
+			}
+		}
+		lines := func(s string) []string { return strings.Split(strings.TrimSpace(s), "\n") }
+		// A star at the end of a line that is wanted stands for anything.
+		same := cmp.Comparer(func(a, b string) bool {
+			w, anything := strings.CutSuffix(a, "*")
+			g, other := strings.CutSuffix(b, "*")
+			return a == b || anything && strings.HasPrefix(b, w) || other && strings.HasPrefix(a, g)
+		})
+		if diff := cmp.Diff(lines(want), lines(got.String()), same); diff != "" {
+			t.Errorf("$ %s (-kernel +ours)\n%s", line, diff)
+		}
 	}
 }
 

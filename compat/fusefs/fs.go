@@ -224,6 +224,9 @@ func (r *raw) Read(_ <-chan struct{}, in *fuse.ReadIn, _ []byte) (fuse.ReadResul
 		h.file.mu.Lock()
 		h.seen = h.file.event + 1
 		h.file.mu.Unlock()
+		if fn := h.file.Reader; fn != nil {
+			fn(caller(&in.InHeader))
+		}
 		b, err := h.file.Read()
 		if err != nil {
 			return nil, status(err)

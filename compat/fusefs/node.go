@@ -133,6 +133,8 @@ type File struct {
 	Debug bool
 	// Show returns the content.
 	Show func() ([]byte, error)
+	// Reader, if it is set, is told who reads, before Show.
+	Reader func(c Caller)
 	// Store takes what was written, at most a page.
 	Store func(c Caller, b []byte) error
 

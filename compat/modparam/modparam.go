@@ -7,6 +7,7 @@ package modparam
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -83,7 +84,7 @@ func Parse(b []byte) (int, error) {
 // Check refuses a parameter that does not exist.
 func Check(name string) error {
 	if find(name) == nil {
-		return fmt.Errorf("unknown parameter %q %v", name, Names())
+		return fmt.Errorf("unknown parameter %q: there are %s", name, strings.Join(Names(), ", "))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,15 @@ func (HostGuard) NetNS(c fusefs.Caller) (hostnet.ID, error) {
 // NetAdmin implements Guard.
 func (HostGuard) NetAdmin(c fusefs.Caller, netns *os.File) bool {
 	return nl.ThreadNetCapable(c.TID, netns, nl.CapNetAdmin)
+}
+
+// Command implements Guard.
+func (HostGuard) Command(c fusefs.Caller) string {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(c.TID) + "/comm")
+	if err != nil {
+		return "?"
+	}
+	return strings.TrimSuffix(string(b), "\n")
 }
 
 // OpenLower opens a sysfs of a network namespace that is mounted nowhere

@@ -17,6 +17,8 @@ type attr struct {
 	on func(n *netdev) bool
 	// text is what a read shows; nil for a file that cannot be read.
 	text func(n *netdev, info *datapath.Info) (string, error)
+	// reader is told who reads, if it is set.
+	reader func(n *netdev, c fusefs.Caller)
 	// store takes a write; nil for a file that cannot be written.
 	store func(n *netdev, c fusefs.Caller, b []byte) error
 }
@@ -64,7 +66,7 @@ func init() {
 		}},
 		"dev_id": {perm: 0o444, text: func(n *netdev, i *datapath.Info) (string, error) {
 			return fmt.Sprintf("%#x\n", devPort(n, i)), nil
-		}},
+		}, reader: hintDevPort},
 		"dev_port": {perm: 0o444, text: func(n *netdev, i *datapath.Info) (string, error) {
 			return fmt.Sprintf("%d\n", devPort(n, i)), nil
 		}},
@@ -109,6 +111,10 @@ func init() {
 			}
 			return "unknown", nil
 		})},
+		// Newer kernels do not have these where the driver does not.
+		"phys_port_id":   {perm: 0o444, text: notSupported},
+		"phys_port_name": {perm: 0o444, text: notSupported},
+		"phys_switch_id": {perm: 0o444, text: notSupported},
 	}
 }
 
@@ -136,6 +142,20 @@ func devPort(n *netdev, info *datapath.Info) int {
 	}
 	return 0
 }
+
+// hintDevPort tells once that dev_port is the file to read (kernel dev_id_show).
+func hintDevPort(n *netdev, c fusefs.Caller) {
+	info, err := n.info()
+	if err != nil || devPort(n, info) == 0 {
+		return
+	}
+	n.t.hinted.Do(func() {
+		n.t.Log.With("ifname", info.Name).Info(fmt.Sprintf("%q wants to know my dev_id. Should it look at dev_port instead? "+
+			"See Documentation/ABI/testing/sysfs-class-net for more info.", n.t.Guard.Command(c)))
+	})
+}
+
+func notSupported(*netdev, *datapath.Info) (string, error) { return "", syscall.EOPNOTSUPP }
 
 // enumerated reports whether the kernel chose the name of a child made by
 // netlink: ipoib%d.

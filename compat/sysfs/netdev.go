@@ -136,6 +136,9 @@ func (n *netdev) file(name string, a *attr) *fusefs.File {
 			return []byte(s), err
 		}
 	}
+	if a.reader != nil {
+		f.Reader = func(c fusefs.Caller) { a.reader(n, c) }
+	}
 	if a.store != nil {
 		f.Store = func(c fusefs.Caller, b []byte) error {
 			if n.gone.Load() {

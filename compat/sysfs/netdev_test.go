@@ -97,6 +97,33 @@ func TestReadFormats(t *testing.T) {
 	})
 }
 
+// Who reads dev_id on the second port is told once that dev_port says it
+// (table 1.2).
+func TestDevPortHint(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.takes("class/net/ib1/create_child", "0x8001", nil)
+		const hint = `"\"cat\" wants to know my dev_id. Should it look at dev_port instead? See Documentation/ABI/testing/sysfs-class-net for more info." ifname=ib1`
+		for _, name := range []string{"ib0", "ib1.8001", "ib1", "ib1"} {
+			w.file("class/net/" + name + "/dev_id").Reader(root)
+			if got, want := strings.Count(w.log.String(), hint), bit(name == "ib1"); got != want {
+				t.Errorf("%s: %d hints in\n%s", name, got, w.log.String())
+			}
+		}
+	})
+}
+
+// What an IPoIB interface does not have is there all the same, whatever the
+// kernel shows of a TUN.
+func TestNotSupported(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for _, name := range []string{"phys_port_id", "phys_port_name", "phys_switch_id"} {
+			if s, err := w.read("class/net/ib0/" + name); !errors.Is(err, syscall.EOPNOTSUPP) {
+				t.Errorf("%s: %q, %v", name, s, err)
+			}
+		}
+	})
+}
+
 // Without carrier (tables 1.2 and 1.6): a parent is down, a child
 // lowerlayerdown, the speed is unknown.
 func TestNoCarrier(t *testing.T) {

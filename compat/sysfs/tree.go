@@ -22,6 +22,8 @@ type Guard interface {
 	// NetAdmin reports whether the caller has CAP_NET_ADMIN over a namespace,
 	// given by its nsfs file.
 	NetAdmin(c fusefs.Caller, netns *os.File) bool
+	// Command is the name of the program that the caller runs.
+	Command(c fusefs.Caller) string
 }
 
 // Config names what the tree shows.
@@ -54,6 +56,7 @@ type Tree struct {
 	root   *fusefs.Dir
 	home   hostnet.ID
 	cancel func()
+	hinted sync.Once // about dev_id
 
 	mu      sync.Mutex
 	views   map[hostnet.ID]*view            // guarded by mu, as is all below

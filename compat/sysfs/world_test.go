@@ -1,9 +1,11 @@
 package sysfs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +47,7 @@ type world struct {
 	ib0   *datapath.Interface
 	ib1   *datapath.Interface
 	tree  *Tree
+	log   bytes.Buffer
 	lower string // what stands for the kernel's sysfs of the host
 }
 
@@ -60,6 +63,8 @@ func (w *world) NetNS(c fusefs.Caller) (hostnet.ID, error) {
 }
 
 func (w *world) NetAdmin(c fusefs.Caller, _ *os.File) bool { return c != nobody }
+
+func (w *world) Command(fusefs.Caller) string { return "cat" }
 
 func inWorld(t *testing.T, fn func(*world)) {
 	t.Helper()
@@ -126,7 +131,7 @@ func newWorld(t *testing.T) *world {
 			return os.OpenRoot(w.lower)
 		},
 		LowerDir: "/run/ipoib/lower", LowerDebug: filepath.Join(w.lower, "debug"),
-		Clock: debugfs.Clock{Boot: time.Now()},
+		Clock: debugfs.Clock{Boot: time.Now()}, Log: slog.New(slog.NewTextHandler(&w.log, nil)),
 	})
 	w.must(err)
 	return w
