@@ -355,6 +355,27 @@ func TestExecService(t *testing.T) {
 	l.waitCarrier(1, "ib0.8001")
 }
 
+// The service may itself run under exec: its calls are answered while its
+// answers are waited for.
+func TestExecServiceInside(t *testing.T) {
+	l := newLab(t)
+	script := `set -e
+run=$(mktemp -d /run/ipoib-inside.XXXXXX); export IPOIB_RUN_DIR=$run
+exec ipoib --run-dir $run exec -- sh -ec '
+	ipoib serve --hca soft9,ifname=ibx >$IPOIB_RUN_DIR/log 2>&1 &
+	until ipoib fabric manager >/dev/null 2>&1; do sleep 0.05; done
+	ip link add link ibx name ibx.8001 type ipoib pkey 0x8001
+	ip -j -d link show ibx.8001 | jq -r ".[0].linkinfo.info_data.key"
+	ip link del ibx.8001
+	ethtool -i ibx | head -1
+	ipoib serve --teardown; wait
+	rm -r $IPOIB_RUN_DIR
+'`
+	if out := l.run("timeout", "60", "sh", "-c", script); out != "0x8001\ndriver: ib_ipoib\n" {
+		t.Errorf("%s", out)
+	}
+}
+
 // Without a service everything is the kernel's; with one that starts later new
 // sockets reach it, and one that ends is survived.
 func TestExecWithoutService(t *testing.T) {

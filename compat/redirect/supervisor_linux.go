@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -33,9 +32,11 @@ func NewSupervisor(listener int, fds filter.Range, socket string, log *slog.Logg
 	if err != nil {
 		return nil, fmt.Errorf("redirect: %w", err)
 	}
+	l := notify.New(listener)
+	client.Yield = l.Yield
 	table := nlsock.NewTable(client, fds, log)
 	return &Supervisor{
-		l: notify.New(listener), table: table, ioctls: &ethioctl.Handler{Worlds: table}, log: log,
+		l: l, table: table, ioctls: &ethioctl.Handler{Worlds: table}, log: log,
 	}, nil
 }
 
@@ -58,26 +59,15 @@ func (s *Supervisor) Run() error {
 			}
 		}
 	}()
-	for {
-		c, err := s.l.Recv()
-		if errors.Is(err, os.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("redirect: %w", err)
-		}
-		go s.serve(c)
+	if err := s.l.Serve(s.serve); err != nil {
+		return fmt.Errorf("redirect: %w", err)
 	}
+	return nil
 }
 
 // serve answers one call, whatever happens.
 func (s *Supervisor) serve(c notify.Call) {
-	t, err := trap.Open(s.l, c)
-	if err != nil {
-		// What cannot be looked at is the kernel's. Nobody may wait any more.
-		_ = s.l.Continue(c.ID)
-		return
-	}
+	t := trap.New(s.l, c)
 	defer t.Close()
 	defer func() {
 		if v := recover(); v != nil {

@@ -50,7 +50,7 @@ func (s *sender) own(m *wire.Message) func() [][]byte {
 
 // dump notes that the answer to a request is to show the service's part.
 func (s *sender) dump(m *wire.Message, d *wire.Dump) {
-	s.s.mu.Lock()
+	s.s.lock(s.tr)
 	defer s.s.mu.Unlock()
 	if len(s.s.patch.Dumps) > 64 {
 		clear(s.s.patch.Dumps) // of a program that does not read

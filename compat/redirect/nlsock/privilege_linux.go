@@ -10,23 +10,28 @@ import (
 // those of a set, so that the supervisor does nothing for a program that it may
 // not do itself.
 func withPrivilege(set uint64, fn func() error) error {
-	runtime.LockOSThread()
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var have [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &have[0]); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	less := have
-	less[0].Effective &= uint32(set)
-	less[1].Effective &= uint32(set >> 32)
-	if err := unix.Capset(&hdr, &less[0]); err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	err := fn()
-	if unix.Capset(&hdr, &have[0]) == nil {
-		runtime.UnlockOSThread() // else the thread ends with the goroutine
-	}
-	return err
+	done := make(chan error, 1)
+	go func() {
+		// The thread ends with the goroutine unless it is what it was.
+		runtime.LockOSThread()
+		hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var have [2]unix.CapUserData
+		if err := unix.Capget(&hdr, &have[0]); err != nil {
+			done <- err
+			return
+		}
+		less := have
+		less[0].Effective &= uint32(set)
+		less[1].Effective &= uint32(set >> 32)
+		if err := unix.Capset(&hdr, &less[0]); err != nil {
+			done <- err
+			return
+		}
+		err := fn()
+		if unix.Capset(&hdr, &have[0]) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
 }

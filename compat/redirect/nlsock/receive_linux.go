@@ -46,8 +46,8 @@ func (t *Table) Receive(tr *trap.Trap) error {
 		r.close()
 		return tr.Fail(unix.EOPNOTSUPP)
 	}
-	if member(fd, s.world.group(s.proto)) {
-		s.world.subscribe(s.proto)
+	if s.due() {
+		s.subscribe(fd)
 	}
 	return r.run()
 }
@@ -97,26 +97,35 @@ const tick = 50 * time.Millisecond
 
 // run waits for a datagram and delivers it.
 func (r *receiver) run() error {
+	done, err := r.try()
+	if done {
+		return err
+	}
 	wait := r.flags&unix.MSG_DONTWAIT == 0
-	if fl, err := unix.FcntlInt(uintptr(r.fd), unix.F_GETFL, 0); err == nil && fl&unix.O_NONBLOCK != 0 {
+	if fl, err := unix.FcntlInt(uintptr(r.fd), unix.F_GETFL, 0); wait && err == nil && fl&unix.O_NONBLOCK != 0 {
 		wait = false
+	}
+	if !wait {
+		r.close()
+		return r.tr.Fail(unix.EAGAIN)
 	}
 	var deadline time.Time
 	timed := false
 	if tv, err := unix.GetsockoptTimeval(r.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO); err == nil && tv.Nano() > 0 {
 		deadline, timed = time.Now().Add(time.Duration(tv.Nano())), true
 	}
+	r.tr.Yield()
+	r.s.subscribe(r.fd)
 	w := &waiter{tr: r.tr, timed: timed}
 	for {
-		done, err := r.try()
-		if done {
+		if done, err := r.try(); done {
 			return err
 		}
 		left := tick
 		if timed {
 			left = min(left, time.Until(deadline))
 		}
-		if !wait || left <= 0 {
+		if left <= 0 {
 			r.close()
 			return r.tr.Fail(unix.EAGAIN)
 		}
@@ -139,7 +148,7 @@ func (r *receiver) run() error {
 // answered.
 func (r *receiver) try() (done bool, err error) {
 	s := r.s
-	s.mu.Lock()
+	s.lock(r.tr)
 	defer s.mu.Unlock()
 	room := tracee.Total(r.iov)
 	d := s.next(r.fd, room)

@@ -249,9 +249,7 @@ func (s *Socket) follow() {
 		return
 	}
 	defer closeFD(fd)
-	if member(fd, s.world.group(s.proto)) {
-		s.world.subscribe(s.proto)
-	}
+	s.subscribe(fd)
 }
 
 // toKernelIDs puts the kernel's number of the ethtool family in place of the

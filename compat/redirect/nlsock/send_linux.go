@@ -195,7 +195,7 @@ func (s *sender) execute(plan []step) {
 		for _, b := range st.do() {
 			ds = append(ds, datagram{data: b, own: true, rewritten: true})
 		}
-		s.s.mu.Lock()
+		s.s.lock(s.tr)
 		s.s.add(s.fd, s.nstgid, ds...)
 		s.s.mu.Unlock()
 	}
@@ -219,7 +219,7 @@ func (s *sender) prepare() {
 func (s *sender) relay(raw []byte) {
 	err := withPrivilege(s.tr.Thread.Capabilities(), func() error { return sendKernel(s.fd, raw) })
 	if errno, ok := errors.AsType[unix.Errno](err); ok && len(raw) >= nl.HeaderLen {
-		s.s.mu.Lock()
+		s.s.lock(s.tr)
 		defer s.s.mu.Unlock()
 		s.s.add(s.fd, s.nstgid, datagram{data: wire.Ack(raw, s.port, int(errno), false), own: true, rewritten: true})
 	}

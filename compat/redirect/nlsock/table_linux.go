@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -62,6 +63,9 @@ type Socket struct {
 	tickets, issued uint32
 	patch           patchState
 
+	// checked is when the socket's groups were looked at last, in nanoseconds.
+	checked atomic.Int64
+
 	placesMu sync.Mutex
 	places   []place // the last first; guarded by placesMu
 }
@@ -77,6 +81,34 @@ func (s *Socket) seen(p place) {
 	}
 	s.places = append([]place{p}, s.places...)
 	s.places = s.places[:min(len(s.places), maxPlaces)]
+}
+
+// lock takes s.mu for a call. Who has it may wait for the service, which may
+// wait for another call.
+func (s *Socket) lock(tr *trap.Trap) {
+	if !s.mu.TryLock() {
+		tr.Yield()
+		s.mu.Lock()
+	}
+}
+
+// checkInterval is how often the groups of a socket are looked at that is only
+// polled.
+const checkInterval = 20 * time.Millisecond
+
+// due reports whether the groups are to be looked at again.
+func (s *Socket) due() bool {
+	now := time.Now().UnixNano()
+	last := s.checked.Load()
+	return now-last > int64(checkInterval) && s.checked.CompareAndSwap(last, now)
+}
+
+// subscribe follows the service's events for the socket, of which fd is a
+// duplicate, if it has joined their group.
+func (s *Socket) subscribe(fd int) {
+	if w := s.world; !w.following(s.proto) && member(fd, w.group(s.proto)) {
+		w.subscribe(s.proto)
+	}
 }
 
 // reach returns a duplicate of the socket from wherever it still is.

@@ -26,7 +26,8 @@ type world struct {
 	used    time.Time
 
 	mu sync.Mutex
-	// stop ends a subscription, by protocol; guarded by mu.
+	// stop ends a subscription, by protocol; guarded by mu. It is nil while
+	// one is being made.
 	stop map[int]func()
 }
 
@@ -149,25 +150,40 @@ func (t *Table) reapWorlds() {
 	for _, w := range idle {
 		w.mu.Lock()
 		for _, stop := range w.stop {
-			stop()
+			if stop != nil {
+				stop()
+			}
 		}
 		w.mu.Unlock()
 		w.Close()
 	}
 }
 
+// following reports whether the service's events of a protocol are followed.
+func (w *world) following(proto int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, ok := w.stop[proto]
+	return ok
+}
+
 // subscribe follows the service's events of a protocol, for the sockets of
 // this world.
 func (w *world) subscribe(proto int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stop[proto] != nil {
+	if _, ok := w.stop[proto]; ok {
+		w.mu.Unlock()
 		return
 	}
+	w.stop[proto] = nil
+	w.mu.Unlock()
 	stop, ended, err := w.Subscribe(proto, func(b []byte) {
 		w.table.guard("event", func() { w.event(proto, b) })
 	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if err != nil {
+		delete(w.stop, proto)
 		return // tried again with the next call of the program
 	}
 	w.stop[proto] = stop

@@ -5,6 +5,7 @@ package notify
 import (
 	"errors"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,11 +28,18 @@ type Call struct {
 var ErrGone = errors.New("notify: the call is gone")
 
 // Listener receives the calls.
-type Listener struct{ fd int }
+type Listener struct {
+	fd int
+	// receiving is set while a goroutine waits for calls, or is about to.
+	receiving atomic.Bool
+	fn        func(Call)
+	end       chan error
+}
 
 // New takes over the listener fd of a filter.
 func New(fd int) *Listener {
-	l := &Listener{fd}
+	l := &Listener{fd: fd, end: make(chan error, 1)}
+	l.receiving.Store(true) // until Serve has begun there is nobody to take over from
 	// Answers wake the caller on the processor of who answers (Linux 6.6);
 	// older kernels do without.
 	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS,
@@ -85,6 +93,46 @@ func (l *Listener) ioctl(req uintptr, p unsafe.Pointer) (int, error) {
 		default:
 			return 0, errno
 		}
+	}
+}
+
+// Serve calls fn with each call until no process has the filter any more. It
+// does so one after the other on one goroutine, which costs least; before fn
+// waits for anybody but the kernel, it has to call Yield.
+func (l *Listener) Serve(fn func(Call)) error {
+	l.fn = fn
+	go l.receive()
+	err := <-l.end
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (l *Listener) receive() {
+	for {
+		c, err := l.Recv()
+		if err != nil {
+			select {
+			case l.end <- err:
+			default:
+			}
+			return
+		}
+		l.receiving.Store(false)
+		l.fn(c)
+		if !l.receiving.CompareAndSwap(false, true) {
+			return // another goroutine does this now
+		}
+	}
+}
+
+// Yield lets another goroutine receive calls while this one waits: what it
+// waits for may be for such a call to be answered. It may be called from any
+// goroutine, at any time.
+func (l *Listener) Yield() {
+	if l.receiving.CompareAndSwap(false, true) {
+		go l.receive()
 	}
 }
 

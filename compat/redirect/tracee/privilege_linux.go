@@ -26,7 +26,8 @@ func (t *Thread) NetAdmin(netns int) bool {
 		err = unix.Fstat(fd, &ns)
 		if err == nil && ns.Dev == own.Dev && ns.Ino == own.Ino {
 			_ = unix.Close(fd)
-			return true
+			// All this was about the thread only if it still waits.
+			return t.valid()
 		}
 		// The walk ends with EPERM at the supervisor's own namespace.
 		parent, perr := unix.IoctlRetInt(fd, unix.NS_GET_PARENT)
@@ -47,7 +48,7 @@ func (t *Thread) Capabilities() uint64 {
 	if unix.Stat(proc(t.TID)+"ns/user", &theirs) != nil || unix.Stat("/proc/self/ns/user", &ours) != nil {
 		return 0
 	}
-	if theirs.Dev != ours.Dev || theirs.Ino != ours.Ino {
+	if theirs.Dev != ours.Dev || theirs.Ino != ours.Ino || !t.valid() {
 		return 0
 	}
 	return st.Effective

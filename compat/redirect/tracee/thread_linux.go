@@ -15,40 +15,51 @@ import (
 type Thread struct {
 	// TID is its number.
 	TID   int
-	mem   int
-	pidfd int
+	valid func() bool
+	mem   int // -1 until it is needed
 }
 
 // ErrGone is returned for a thread that does not wait any more.
 var ErrGone = errors.New("tracee: the thread is gone")
 
-// Open opens the memory of a thread. valid reports whether it still waits.
-func Open(tid int, valid func() bool) (*Thread, error) {
-	fd, err := unix.Open(proc(tid)+"mem", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: proc(tid) + "mem", Err: err}
+// New returns a thread. valid reports whether it still waits.
+func New(tid int, valid func() bool) *Thread { return &Thread{TID: tid, valid: valid, mem: -1} }
+
+// Close releases what other methods opened.
+func (t *Thread) Close() {
+	if t.mem >= 0 {
+		_ = unix.Close(t.mem)
+		t.mem = -1
 	}
-	if !valid() {
-		_ = unix.Close(fd)
-		return nil, ErrGone
-	}
-	return &Thread{TID: tid, mem: fd, pidfd: -1}, nil
 }
 
-// Close releases what Open and other methods opened.
-func (t *Thread) Close() {
-	_ = unix.Close(t.mem)
-	if t.pidfd >= 0 {
-		_ = unix.Close(t.pidfd)
+// memory opens the memory of the thread.
+func (t *Thread) memory() (int, error) {
+	if t.mem >= 0 {
+		return t.mem, nil
 	}
+	fd, err := unix.Open(proc(t.TID)+"mem", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: proc(t.TID) + "mem", Err: err}
+	}
+	if !t.valid() {
+		_ = unix.Close(fd)
+		return -1, ErrGone
+	}
+	t.mem = fd
+	return fd, nil
 }
 
 func proc(tid int) string { return "/proc/" + strconv.Itoa(tid) + "/" }
 
 // Read fills b from an address of the thread; EFAULT when it is not mapped.
 func (t *Thread) Read(addr uint64, b []byte) error {
+	mem, err := t.memory()
+	if err != nil {
+		return err
+	}
 	for len(b) > 0 {
-		n, err := unix.Pread(t.mem, b, int64(addr))
+		n, err := unix.Pread(mem, b, int64(addr))
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -62,8 +73,12 @@ func (t *Thread) Read(addr uint64, b []byte) error {
 
 // Write writes b to an address of the thread; EFAULT when it is not mapped.
 func (t *Thread) Write(addr uint64, b []byte) error {
+	mem, err := t.memory()
+	if err != nil {
+		return err
+	}
 	for len(b) > 0 {
-		n, err := unix.Pwrite(t.mem, b, int64(addr))
+		n, err := unix.Pwrite(mem, b, int64(addr))
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -77,49 +92,7 @@ func (t *Thread) Write(addr uint64, b []byte) error {
 
 // Dup returns a duplicate of a descriptor of the thread, close-on-exec; EBADF
 // when there is none.
-func (t *Thread) Dup(fd int) (int, error) {
-	if t.pidfd < 0 {
-		p, err := pidfdOpen(t.TID)
-		if err != nil {
-			return -1, err
-		}
-		t.pidfd = p
-	}
-	return dup(t.pidfd, fd)
-}
-
-func dup(pidfd, fd int) (int, error) {
-	n, err := unix.PidfdGetfd(pidfd, fd, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("pidfd_getfd", err)
-	}
-	return n, nil
-}
-
-// pidfdOpen opens a thread (PIDFD_THREAD, Linux 6.9), or its process.
-func pidfdOpen(tid int) (int, error) {
-	fd, err := unix.PidfdOpen(tid, unix.O_EXCL)
-	if errors.Is(err, unix.EINVAL) {
-		var st Status
-		if st, err = ReadStatus(tid); err == nil {
-			fd, err = unix.PidfdOpen(st.TGID, 0)
-		}
-	}
-	if err != nil {
-		return -1, os.NewSyscallError("pidfd_open", err)
-	}
-	return fd, nil
-}
-
-// DupOf returns a duplicate of a descriptor of some thread.
-func DupOf(tid, fd int) (int, error) {
-	p, err := pidfdOpen(tid)
-	if err != nil {
-		return -1, err
-	}
-	defer func() { _ = unix.Close(p) }()
-	return dup(p, fd)
-}
+func (t *Thread) Dup(fd int) (int, error) { return DupOf(t.TID, fd) }
 
 // HasFD reports whether a descriptor is open in the thread.
 func (t *Thread) HasFD(fd int) bool {

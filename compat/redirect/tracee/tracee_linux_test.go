@@ -39,15 +39,20 @@ func self(t *testing.T) *Thread {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
-	th, err := Open(unix.Gettid(), func() bool { return true })
-	if err != nil {
-		t.Fatal(err)
-	}
+	th := New(unix.Gettid(), func() bool { return true })
 	t.Cleanup(th.Close)
 	return th
 }
 
-func addressOf(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(&b[0]))) }
+// escaped keeps on the heap what addresses are taken of: a stack moves.
+var escaped unsafe.Pointer
+
+func address(p unsafe.Pointer) uint64 {
+	escaped = p
+	return uint64(uintptr(p))
+}
+
+func addressOf(b []byte) uint64 { return address(unsafe.Pointer(&b[0])) }
 
 func TestMemory(t *testing.T) {
 	th := self(t)
@@ -89,7 +94,7 @@ func TestMsghdr(t *testing.T) {
 	h := unix.Msghdr{Name: &name[0], Namelen: 12, Iov: &iov[0], Control: &control[0], Flags: 7}
 	h.SetIovlen(2)
 	h.SetControllen(32)
-	addr := uint64(uintptr(unsafe.Pointer(&h)))
+	addr := address(unsafe.Pointer(&h))
 	m, err := th.ReadMsghdr(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -135,8 +140,22 @@ func TestDescriptors(t *testing.T) {
 	if _, err := th.Dup(99999); err == nil || !strings.Contains(err.Error(), "bad file descriptor") {
 		t.Errorf("Dup(99999): %v", err)
 	}
-	if _, err := Open(unix.Gettid(), func() bool { return false }); !errors.Is(err, ErrGone) {
-		t.Errorf("Open of a thread that is gone: %v", err)
+	// Nothing is read of, or granted to, a thread that is gone: its number may
+	// be another's.
+	gone := New(unix.Gettid(), func() bool { return false })
+	if err := gone.Read(addressOf(b), b); !errors.Is(err, ErrGone) {
+		t.Errorf("Read of a thread that is gone: %v", err)
+	}
+	if err := gone.Write(addressOf(b), b); !errors.Is(err, ErrGone) {
+		t.Errorf("Write to a thread that is gone: %v", err)
+	}
+	ns, err := gone.OpenNetNS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ns.Close() }()
+	if gone.NetAdmin(int(ns.Fd())) || gone.Capabilities() != 0 {
+		t.Error("a thread that is gone has privileges")
 	}
 }
 

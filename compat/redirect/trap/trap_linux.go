@@ -14,18 +14,30 @@ type Trap struct {
 	// Thread is who calls.
 	Thread *tracee.Thread
 
-	l        *notify.Listener
+	l        Answers
 	answered bool
 }
 
-// Open opens the thread that made a call.
-func Open(l *notify.Listener, c notify.Call) (*Trap, error) {
-	t, err := tracee.Open(c.TID, func() bool { return l.Valid(c.ID) })
-	if err != nil {
-		return nil, err
-	}
-	return &Trap{Call: c, Thread: t, l: l}, nil
+// Answers is where answers go; a *notify.Listener in programs.
+type Answers interface {
+	Valid(id uint64) bool
+	Return(id uint64, value int64) error
+	Fail(id uint64, errno unix.Errno) error
+	Continue(id uint64) error
+	Install(id uint64, fd, at int, cloexec bool) error
+	// Yield is called before the answer waits for anybody but the kernel.
+	Yield()
 }
+
+var _ Answers = (*notify.Listener)(nil)
+
+// New returns a call that was received.
+func New(l Answers, c notify.Call) *Trap {
+	return &Trap{Call: c, Thread: tracee.New(c.TID, func() bool { return l.Valid(c.ID) }), l: l}
+}
+
+// Yield lets other calls be answered while this one waits.
+func (t *Trap) Yield() { t.l.Yield() }
 
 // Close releases the thread.
 func (t *Trap) Close() { t.Thread.Close() }

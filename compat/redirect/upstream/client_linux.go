@@ -27,6 +27,10 @@ const (
 
 // Client knows the service.
 type Client struct {
+	// Yield, if it is set, is called before the service is waited for: that
+	// may depend on other calls being answered.
+	Yield func()
+
 	path string
 	own  *os.File // the network namespace that this process is in
 
@@ -137,12 +141,19 @@ func (w *World) Inside(fn func() error) error {
 	return <-done
 }
 
+func (c *Client) yield() {
+	if c.Yield != nil {
+		c.Yield()
+	}
+}
+
 // dial connects to the service.
 func (w *World) dial(k key, groups uint32) (conn *nl.Conn, err error) {
 	cfg := nl.ConnConfig{
 		Protocol: k.proto, Groups: groups, ReceiveSize: 32 << 10,
 		ExtAck: k.ExtAck, CapAck: k.CapAck, StrictCheck: k.Strict, Unprivileged: !k.Privileged,
 	}
+	w.client.yield()
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
 	err = w.Inside(func() error {
@@ -214,18 +225,27 @@ func (w *World) Running() bool {
 }
 
 // hungUp reports whether the other end of a connection is closed.
-func hungUp(conn *nl.Conn) bool {
+func hungUp(conn *nl.Conn) bool { return poll(conn, 0)&(unix.POLLHUP|unix.POLLERR) != 0 }
+
+// ready waits for something to read from a connection, or its end. The thread
+// waits in the kernel, which is sooner there again than a goroutine.
+func ready(conn *nl.Conn, limit time.Duration) bool { return poll(conn, limit) != 0 }
+
+// poll returns what poll(2) says of a connection.
+func poll(conn *nl.Conn, limit time.Duration) int16 {
+	const closed = unix.POLLHUP
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return true
+		return closed
 	}
-	gone := true
+	events := int16(closed)
 	_ = raw.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		_, perr := unix.Poll(fds, 0)
-		gone = perr == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+		if _, err := unix.Poll(fds, int(limit.Milliseconds())); err == nil || errors.Is(err, unix.EINTR) {
+			events = fds[0].Revents
+		}
 	})
-	return gone
+	return events
 }
 
 // Exchange sends one request and returns the datagrams of the answer, up to
@@ -237,7 +257,7 @@ func (w *World) Exchange(proto int, opts Options, msg []byte) ([][]byte, error) 
 		if err != nil {
 			return nil, err
 		}
-		out, sent, err := exchange(conn, msg)
+		out, sent, err := w.client.exchange(conn, msg)
 		if err == nil {
 			w.put(k, conn)
 			return out, nil
@@ -258,7 +278,11 @@ func barrier(seq uint32) []byte {
 	return b
 }
 
-func exchange(conn *nl.Conn, msg []byte) (out [][]byte, sent bool, err error) {
+// patience is how long an answer may take until other calls are answered
+// meanwhile.
+const patience = 2 * time.Millisecond
+
+func (c *Client) exchange(conn *nl.Conn, msg []byte) (out [][]byte, sent bool, err error) {
 	h := nl.ParseHeader(msg)
 	dump := h.Flags&netlink.Request != 0 && isDump(&h)
 	seq := h.Sequence ^ 0x69506f49
@@ -271,10 +295,15 @@ func exchange(conn *nl.Conn, msg []byte) (out [][]byte, sent bool, err error) {
 	if err := conn.WriteDatagram(b); err != nil {
 		return nil, false, err
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return nil, true, err
-	}
+	waiting := false
 	for passed, done := false, !dump; !passed || !done; {
+		if !waiting && !ready(conn, patience) {
+			waiting = true
+			c.yield()
+			if err := conn.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
+				return nil, true, err
+			}
+		}
 		d, err := conn.ReadDatagram()
 		if errors.Is(err, syscall.ENOBUFS) {
 			continue
@@ -295,7 +324,10 @@ func exchange(conn *nl.Conn, msg []byte) (out [][]byte, sent bool, err error) {
 		}
 		out = append(out, d.Bytes)
 	}
-	return out, true, conn.SetReadDeadline(time.Time{})
+	if waiting {
+		err = conn.SetReadDeadline(time.Time{})
+	}
+	return out, true, err
 }
 
 // isDump reports whether a request is answered by a dump. In generic netlink
