@@ -132,10 +132,12 @@ func (s *Service) assemble(partitions *sm.Partitions) error {
 	return nil
 }
 
-// newPoller returns what reads the interfaces: one thread per processor, for
-// which the scheduler gets a processor of its own each.
+// newPoller returns what reads the interfaces: a thread for two processors, as
+// the programs that use the interfaces need some too, and an acknowledgement is
+// cheaper for the thread that is busy with the data than for another that it
+// wakes (docs/performance.md). Go's scheduler gets a processor more for each.
 func newPoller() (*tun.Poller, error) {
-	threads := min(runtime.NumCPU(), maxPollers)
+	threads := min((runtime.NumCPU()+1)/2, maxPollers)
 	p, err := tun.NewPoller(threads)
 	if err != nil {
 		return nil, fmt.Errorf("poller: %w", err)
