@@ -329,6 +329,71 @@ func Test4392_S4_2_3_1_GroupsComeAndGo(t *testing.T) {
 	})
 }
 
+// A router that sends to a group that nobody listens to keeps it, as any sender
+// does, and hears what others send there.
+func TestRouterSends(t *testing.T) {
+	inWorld(t, worldConfig{hosts: 3}, func(w *world) {
+		w.upAll()
+		r, b, c := w.host(1), w.host(2), w.host(3)
+		r.setAllMulti(true)
+		w.settle()
+		group, mgid := addr("239.1.1.7"), mustGID("ff12:401b:ffff::f01:107")
+		state := func(h *host) mad.JoinState {
+			st := w.sm.State()
+			g, _ := st.Group(mgid)
+			for _, m := range g.Members {
+				if m.GID.GUID() == h.ib0.port.rdma.GUID() {
+					return m.JoinState
+				}
+			}
+			return 0
+		}
+		const sender = mad.JoinSendOnlyFullMember
+		frames := r.tap()
+		for range 5 {
+			r.send(r.ib0, ip4(r.ip(), group, 8))
+			w.settle()
+		}
+		if got := state(r); got != sender|mad.JoinNonMember {
+			t.Errorf("the router's state is %d", got)
+		}
+		sent := 0
+		for _, f := range ipoib(frames(true)) {
+			if f.GRH != nil && f.GRH.DGID() == mgid {
+				sent++
+			}
+		}
+		recs, _ := joins(frames(true), mad.MethodSet)
+		if n := len(w.logged("join failed")); sent != 5 || len(recs) != 2 || n != 0 {
+			t.Errorf("%d of 5 packets were sent; joins %+v; %d failed", sent, recs, n)
+		}
+		c.send(c.ib0, ip4(c.ip(), group, 8))
+		w.settle()
+		if got := r.got(r.ib0); len(got) != 1 {
+			t.Errorf("the router got %d packets", len(got))
+		}
+		// The senders end; a listener comes.
+		if err := b.ns.Join(b.ib0.Info().Ifindex, group); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if rs, cs := state(r), state(c); rs != mad.JoinNonMember || cs != 0 {
+			t.Errorf("router %d, sender %d", rs, cs)
+		}
+		r.got(r.ib0)
+		c.send(c.ib0, ip4(c.ip(), group, 8))
+		w.settle()
+		if got := r.got(r.ib0); len(got) != 1 {
+			t.Errorf("the router got %d packets", len(got))
+		}
+		r.setAllMulti(false)
+		w.settle()
+		if got := state(r); got != 0 {
+			t.Errorf("no router any more: %d", got)
+		}
+	})
+}
+
 // Where the subnet has controlled Q_Keys, they are in all transmissions.
 func Test4391_S13_2_ControlledQKeys(t *testing.T) {
 	l := lifeOf(t, lifeConfigs[1])

@@ -93,6 +93,10 @@ func (t *Table) request(g *Group) (mad.MCMemberRecord, mad.ComponentMask) {
 			rec.JoinState, create = t.hooks.SendOnlyState()
 		case g.nonMember:
 			rec.JoinState, create = mad.JoinNonMember, false
+			if g.sends {
+				rec.JoinState, create = t.hooks.SendOnlyState()
+				rec.JoinState |= mad.JoinNonMember
+			}
 		}
 		if create {
 			b := &t.broadcast.Record
@@ -121,7 +125,7 @@ func (t *Table) Joined(g *Group, rec mad.MCMemberRecord, err error) {
 	}
 	t.hooks.Debugf("%sjoin completion for %s (status %d)", kind, g.MGID.Full(), status(err))
 	if g.state == Joined {
-		g.leave = nil
+		g.leave, g.held = nil, nil
 		return
 	}
 	if err == nil {
@@ -157,6 +161,7 @@ func (t *Table) joined(g *Group, rec mad.MCMemberRecord) error {
 		_ = g.ah.Close()
 	}
 	g.ah, g.state = ah, Joined
+	t.release(g)
 	g.backoff, g.failures = time.Second, 0
 	t.hooks.Debugf("MGID %s AV, LID 0x%04x, SL %d", g.MGID.Full(), uint16(rec.MLID), rec.SL)
 	to := path.Target{AH: ah, QPN: rdma.QPNMulticast}
@@ -331,20 +336,23 @@ func (t *Table) dropQueue(g *Group) {
 	}
 }
 
-// collect leaves send-only groups that nobody sends to any more.
+// collect ends the memberships of a sender in groups that nobody sends to any
+// more.
 func (t *Table) collect() {
 	t.gc = nil
 	now := t.clock.Now()
 	left := false
 	for _, g := range t.sorted() {
-		if !g.sendOnly {
-			continue
-		}
-		if now.Sub(time.Unix(0, g.used.Load())) >= IdleTime && len(g.queue) == 0 {
+		switch {
+		case !g.sendOnly && !g.sends:
+		case now.Sub(time.Unix(0, g.used.Load())) < IdleTime || len(g.queue) > 0:
+			left = true
+		case g.sendOnly:
 			t.remove(g)
-			continue
+		default:
+			t.replace(g.MGID, true, false)
+			t.kick(0)
 		}
-		left = true
 	}
 	if left {
 		t.gc = t.clock.AfterFunc(GCInterval, func() { t.hooks.Post(t.collect) })

@@ -64,6 +64,7 @@ type Group struct {
 	state     State
 	sendOnly  bool
 	nonMember bool // received for routing only
+	sends     bool // of a nonMember: the host sends there too
 	attached  bool
 	ah        rdma.AH
 	join      mad.JoinState // held or asked for
@@ -73,6 +74,9 @@ type Group struct {
 	failures  int       // send-only attempts
 	logged    int
 	leave     func() // ends the join under way, or the membership
+	// held ends the join or membership of the entry that this one replaces,
+	// once it has its own: the group may live by it.
+	held func()
 }
 
 // waiting is a packet for a group; fallback marks those that may go to the
@@ -228,6 +232,15 @@ func (t *Table) end(g *Group) {
 		g.leave = nil
 		fn()
 	}
+	t.release(g)
+}
+
+// release ends the membership of the entry that a group has replaced.
+func (t *Table) release(g *Group) {
+	if fn := g.held; fn != nil {
+		g.held = nil
+		fn()
+	}
 }
 
 // Flush leaves and removes all groups (kernel ipoib_mcast_dev_flush). What
@@ -293,14 +306,7 @@ func (t *Table) restart() {
 			continue
 		}
 		t.hooks.Debugf("adding multicast entry for mgid %s", mgid.Full())
-		// An entry of another kind is replaced; its packets go with it.
-		var q []waiting
-		if g != nil {
-			q, g.queue = g.queue, nil
-			t.remove(g)
-		}
-		g = t.newGroup(mgid)
-		g.queue, g.nonMember = q, nonMember
+		t.replace(mgid, nonMember, g != nil && g.sendOnly)
 	}
 	for _, g := range t.sorted() {
 		if g.sendOnly || g == t.broadcast {
@@ -312,6 +318,27 @@ func (t *Table) restart() {
 		}
 	}
 	t.kick(0)
+}
+
+// replace makes an entry of another kind for a group; the packets that wait go
+// with it. A router that sends to a group stays a sender: it may be the only
+// one, and the group would go with its membership.
+func (t *Table) replace(mgid rdma.GID, nonMember, sends bool) {
+	old := t.groups[mgid]
+	var q []waiting
+	var held func()
+	if old != nil {
+		q, old.queue = old.queue, nil
+		if nonMember {
+			held, old.leave = old.leave, nil
+		}
+		t.remove(old)
+	}
+	g := t.newGroup(mgid)
+	g.queue, g.held, g.nonMember, g.sends = q, held, nonMember, nonMember && sends
+	if old != nil {
+		g.used.Store(old.used.Load())
+	}
 }
 
 // Send transmits a packet to a group, joining it send-only if the host is no
