@@ -178,9 +178,24 @@ func (s *SM) leaveLocked(g *group, m *member, bits mad.JoinState) mad.JoinState 
 func (s *SM) dropMemberLocked(g *group, m *member) { s.leaveLocked(g, m, ^mad.JoinState(0)) }
 
 // dropGroupLocked removes a configured group that is not configured any more, or
-// otherwise. Members lose it; those that stay in the partition are asked to
-// register again.
+// otherwise. With an IPoIB broadcast group go the others of its link, whose
+// parameters are its own (RFC 4391 section 10). Members lose them; those that
+// stay in the partition are asked to register again.
 func (s *SM) dropGroupLocked(g *group) {
+	s.dropOneLocked(g)
+	mgid := g.rec.MGID
+	if mgid != broadcastMGID(mgidPKey(mgid), scopeOf(mgid)) {
+		return
+	}
+	for _, o := range s.groups.sorted() {
+		m := o.rec.MGID
+		if !o.configured && isIPoIB(m) && mgidPKey(m) == mgidPKey(mgid) && scopeOf(m) == scopeOf(mgid) {
+			s.dropOneLocked(o)
+		}
+	}
+}
+
+func (s *SM) dropOneLocked(g *group) {
 	if g.fullMembers() != 0 {
 		s.reportGroupLocked(mad.TrapMCGroupDeleted, g)
 	}

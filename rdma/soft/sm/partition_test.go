@@ -273,6 +273,12 @@ func TestChangedGroup(t *testing.T) {
 		if status, _ := n.join(t, 2, mad.MCRJoin, r); status != 0 {
 			t.Fatal(status)
 		}
+		// Another group of the link, which nobody makes again.
+		other := n.createRec(2, rdma.MustParseGID("ff12:601b:8002::16"))
+		other.PKey = 0x8002
+		if status, _ := n.join(t, 2, mad.MCRJoinCreate, other); status != 0 {
+			t.Fatal(status)
+		}
 		asked := make([]int, 4)
 		for i := 1; i <= 3; i++ {
 			defer n.ports[i].Device().SubscribeEvents(func(e rdma.AsyncEvent) {
@@ -292,6 +298,10 @@ func TestChangedGroup(t *testing.T) {
 			settle(time.Second)
 			if want := []int{0, 1, 2, 2, 2}[round]; asked[2] != want || asked[1] != 0 || asked[3] != 0 {
 				t.Errorf("round %d: asked %v", round, asked[1:])
+			}
+			st := n.sm.State()
+			if _, ok := st.Group(other.MGID); ok != (round == 0) {
+				t.Errorf("round %d: the link's other group: %v", round, ok)
 			}
 			status, got := n.join(t, 2, mad.MCRJoin, r)
 			switch {
