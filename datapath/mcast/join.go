@@ -41,8 +41,11 @@ func (t *Table) run() {
 		t.task.Stop()
 		t.task = nil
 	}
-	if !t.running || t.broadcast == nil || !t.hooks.Ready() {
+	if !t.running || !t.hooks.Ready() {
 		return
+	}
+	if t.broadcast == nil {
+		t.broadcast = t.newGroup(t.link)
 	}
 	if !t.Up() {
 		t.try(t.broadcast)

@@ -144,7 +144,8 @@ type Table struct {
 	clock clockwork.Clock
 
 	groups    map[rdma.GID]*Group
-	broadcast *Group
+	link      rdma.GID // MGID of the broadcast group
+	broadcast *Group   // nil until it can be joined
 	port      rdma.GID // own GID in joins
 	pkey      rdma.PKey
 	wanted    map[rdma.GID]bool // by the host
@@ -191,13 +192,10 @@ func (t *Table) newGroup(mgid rdma.GID) *Group {
 func (t *Table) Start(broadcast, port rdma.GID, pkey rdma.PKey) {
 	t.hooks.Debugf("starting multicast thread")
 	t.running = true
-	t.port, t.pkey = port, pkey
+	t.port, t.pkey, t.link = port, pkey, broadcast
 	if t.broadcast != nil && t.broadcast.MGID != broadcast {
 		t.remove(t.broadcast)
 		t.broadcast = nil
-	}
-	if t.broadcast == nil {
-		t.broadcast = t.newGroup(broadcast)
 	}
 	t.kick(0)
 	if len(t.wanted) > 0 {
