@@ -23,10 +23,11 @@ import (
 type recorded struct {
 	line, output string
 	exit         string
+	kmsg         string // what the kernel said, line by line
 }
 
 // readTranscript reads testdata/transcripts/NAME.txt: what was run on its first
-// adapter. Messages of the kernel's log are left out.
+// adapter.
 func readTranscript(t *testing.T, name string) (out []recorded) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "transcripts", name+".txt"))
@@ -40,7 +41,7 @@ func readTranscript(t *testing.T, name string) (out []recorded) {
 		if m == nil {
 			t.Fatalf("%s: %q has no exit code", name, line)
 		}
-		out = append(out, recorded{line, rest[:m[0]], rest[m[2]:m[3]]})
+		out = append(out, recorded{line, rest[:m[0]], rest[m[2]:m[3]], rest[m[1]:]})
 		if strings.Contains(rest[m[1]:], "\n# hca ") {
 			break
 		}
