@@ -56,12 +56,18 @@ func (m *manager) do(method mad.Method, route []uint8, attr mad.AttrID, mod uint
 	if err := q.SetRoute(route); err != nil {
 		m.t.Fatal(err)
 	}
-	m.tid++
-	q.SetTID(uint64(m.tid))
 	q.SetAttrMod(mod)
 	if data != nil {
 		q.SetAttr(data)
 	}
+	return m.ask(q)
+}
+
+// ask sends one SMP and returns the answer, or nil when none comes.
+func (m *manager) ask(q *mad.MAD) *mad.MAD {
+	m.t.Helper()
+	m.tid++
+	q.SetTID(uint64(m.tid))
 	if err := m.agent.Send(rdma.MADAddr{LID: rdma.LIDPermissive}, q.Bytes()); err != nil {
 		m.t.Fatal(err)
 	}
