@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -148,6 +149,63 @@ func TestLab(t *testing.T) {
 	l.up(1)
 	if code := exitCode(l.tryOn(1, "sh", "-c", "exit 42")); code != 42 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// The lab starts the service when none runs, again after it was killed, and
+// leaves nothing of it. It leaves alone one that it did not start.
+func TestLabService(t *testing.T) {
+	l := newLab(t)
+	l.run("ipoib", "serve", "--teardown")
+	_ = l.serve.Wait()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.RemoveAll(l.runDir))
+	kill := func() {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(l.runDir, "lab-started-service"))
+		must(err)
+		pid, err := strconv.Atoi(string(text))
+		must(err)
+		must(syscall.Kill(pid, syscall.SIGKILL))
+		l.eventually("the service is dead", func() bool { return l.try("ipoib", "fabric", "manager") != nil })
+	}
+	gone := func() {
+		t.Helper()
+		if entries, err := os.ReadDir(l.runDir); err == nil || !os.IsNotExist(err) {
+			t.Errorf("%v is left, %v", entries, err)
+		}
+		if text, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(text), l.runDir) {
+			t.Errorf("mounts are left: %s %v", text, err)
+		}
+	}
+	if out := l.fails("ipoib", "lab", "up", "--profile", "fast"); !strings.Contains(out, `"fast" is none of full`) {
+		t.Errorf("a wrong profile: %s", out)
+	}
+	gone()
+	l.up(2)
+	kill()
+	l.up(2)
+	l.ping(1, "10.77.0.2")
+	// A namespace that is deleted is made again at once, with an adapter.
+	l.run("ip", "netns", "del", "ibhost2")
+	l.up(2)
+	l.on(2, "ip", "-br", "addr", "show", "ib0")
+	l.ping(2, "10.77.0.1")
+	kill()
+	l.run("ipoib", "lab", "down")
+	gone()
+	l.up(1)
+	kill()
+	l.start()
+	l.run("ipoib", "lab", "down")
+	l.run("ipoib", "fabric", "manager")
+	if _, err := os.Stat(filepath.Join(l.runDir, "lab-started-service")); err == nil {
+		t.Error("the lab still takes the service for its own")
 	}
 }
 

@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"ipoib/cmd/ipoib/internal/lab"
+	"ipoib/cmd/ipoib/internal/service"
 	"ipoib/nl/ipoibnl"
 )
 
@@ -23,6 +25,9 @@ func labCommand(e env) *cli.Command {
 			RunDir: c.String("run-dir"), Log: e.err,
 			Dial:  func(ctx context.Context) (*ipoibnl.Client, error) { return dialPath(ctx, socket) },
 			Serve: []string{self, "--run-dir", c.String("run-dir"), "serve", "--no-hca"},
+			Teardown: func(ctx context.Context) error {
+				return teardown(ctx, &service.Config{RunDir: c.String("run-dir")}, slog.New(slog.DiscardHandler))
+			},
 		}, nil
 	}
 	return &cli.Command{

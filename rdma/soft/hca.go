@@ -33,6 +33,14 @@ const (
 	ProfileDatagram Profile = "datagram"
 )
 
+// Check reports whether there is such a profile.
+func (p Profile) Check() error {
+	if _, ok := p.caps(); !ok {
+		return fmt.Errorf("profile %q is none of full, generic and datagram", string(p))
+	}
+	return nil
+}
+
 func (p Profile) caps() (rdma.Cap, bool) {
 	const generic = rdma.CapUDIPCsum | rdma.CapUDTSO | rdma.CapBlockMulticastLoopback |
 		rdma.CapModerateCQ | rdma.CapReceiveAggregate | rdma.CapSRQ | rdma.CapRC | rdma.CapRCIPCsum

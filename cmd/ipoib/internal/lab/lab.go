@@ -18,7 +18,9 @@ import (
 	"time"
 
 	"ipoib/datapath/hostnet"
+	"ipoib/datapath/tun"
 	"ipoib/nl/ipoibnl"
+	"ipoib/rdma/soft"
 )
 
 // Owner marks the channel adapters of a lab.
@@ -28,7 +30,6 @@ const Owner = "lab"
 const (
 	MaxHosts = 250
 	upWait   = 20 * time.Second
-	downWait = 10 * time.Second
 )
 
 // prefix is the start of the namespaces' names.
@@ -72,6 +73,8 @@ type Lab struct {
 	Dial   func(context.Context) (*ipoibnl.Client, error)
 	// Serve is the command line that starts the service when none runs.
 	Serve []string
+	// Teardown ends the service, or removes what one that was killed has left.
+	Teardown func(context.Context) error
 	// Profile is that of the adapters that are made, "" for the default.
 	Profile string
 	// Log takes progress messages.
@@ -85,6 +88,9 @@ func (l *Lab) marker() string { return filepath.Join(l.RunDir, "lab-started-serv
 func (l *Lab) Up(ctx context.Context, n int) error {
 	if n < 1 || n > MaxHosts {
 		return fmt.Errorf("a lab has 1 to %d hosts", MaxHosts)
+	}
+	if err := soft.Profile(l.Profile).Check(); err != nil {
+		return err
 	}
 	cl, err := l.service(ctx)
 	if err != nil {
@@ -169,7 +175,26 @@ func (l *Lab) host(cl *ipoibnl.Client, have map[string]ipoibnl.HCA, i int) error
 			return err
 		}
 	}
-	if _, ok := have[name]; !ok {
+	ns, err := hostnet.NewHost().ByName(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ns.Close() }()
+	old, ok := have[name]
+	if ok {
+		links, err := ns.Links()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(links, isIPoIB) {
+			// It is in the namespace that had the name before.
+			if err := cl.Do(ipoibnl.CmdHCADel, ipoibnl.HCA{Name: old.Name}); err != nil && !errors.Is(err, syscall.ENODEV) {
+				return err
+			}
+			ok = false
+		}
+	}
+	if !ok {
 		err := cl.Do(ipoibnl.CmdHCAAdd, ipoibnl.HCA{
 			Name: "soft" + strconv.Itoa(i), NetNS: name, Ifname: "ib0", Owner: Owner, Profile: l.Profile,
 		})
@@ -177,12 +202,10 @@ func (l *Lab) host(cl *ipoibnl.Client, have map[string]ipoibnl.HCA, i int) error
 			return err
 		}
 	}
-	ns, err := hostnet.NewHost().ByName(name)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ns.Close() }()
 	ib0, err := ns.LinkByName("ib0")
+	if errors.Is(err, hostnet.ErrNotExist) {
+		return fmt.Errorf("%s has no interface ib0 any more", name)
+	}
 	if err != nil {
 		return err
 	}
@@ -229,6 +252,8 @@ func (l *Lab) wait(ctx context.Context, n int) error {
 	}
 	return nil
 }
+
+func isIPoIB(l hostnet.Link) bool { return l.Type == tun.LinkTypeInfiniBand }
 
 // Hosts lists the hosts that are there, by number.
 func Hosts() []int {
@@ -279,7 +304,7 @@ func (l *Lab) Status(ctx context.Context) ([]HostStatus, error) {
 			return nil, err
 		}
 		for _, k := range links {
-			if k.Type != 32 {
+			if !isIPoIB(k) {
 				continue
 			}
 			s.Ifnames = append(s.Ifnames, k.Name)
@@ -310,19 +335,29 @@ func (l *Lab) Down(ctx context.Context) error {
 		killAll(name)
 		errs = append(errs, deleteNS(name))
 	}
-	if _, serr := os.Stat(l.marker()); serr == nil {
-		if err == nil {
-			errs = append(errs, cl.Stop(true), l.gone(ctx))
+	if started, serr := os.ReadFile(l.marker()); serr == nil {
+		left := []string{l.marker(), filepath.Join(l.RunDir, "serve.log")}
+		// Another service may run since the one that Up started was killed.
+		if err != nil || l.owner() == string(started) {
+			errs = append(errs, l.Teardown(ctx))
+			left = append(left, l.lock())
 		}
-		errs = append(errs, os.Remove(l.marker()), os.RemoveAll(filepath.Join(l.RunDir, "serve.log")))
-		for _, f := range []string{"lock", "state.json"} {
-			if err := os.Remove(filepath.Join(l.RunDir, f)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		for _, f := range left {
+			if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
 				errs = append(errs, err)
 			}
 		}
 		_ = os.Remove(l.RunDir) // when nothing else is in it
 	}
 	return errors.Join(errs...)
+}
+
+// lock is the file that a running service holds, and that says which it is.
+func (l *Lab) lock() string { return filepath.Join(l.RunDir, "lock") }
+
+func (l *Lab) owner() string {
+	pid, _ := os.ReadFile(l.lock())
+	return string(pid)
 }
 
 func (l *Lab) removeAdapters(cl *ipoibnl.Client) error {
@@ -336,32 +371,6 @@ func (l *Lab) removeAdapters(cl *ipoibnl.Client) error {
 		}
 	}
 	return nil
-}
-
-// gone waits until the service has ended.
-func (l *Lab) gone(ctx context.Context) error {
-	end := time.Now().Add(downWait)
-	for time.Now().Before(end) && ctx.Err() == nil {
-		cl, err := l.Dial(ctx)
-		if err == nil {
-			_ = cl.Close()
-		} else if l.unlocked() {
-			return nil
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return errors.New("the service does not end")
-}
-
-// unlocked reports whether no service has the run directory: the last one has
-// let go of all that it had there.
-func (l *Lab) unlocked() bool {
-	f, err := os.Open(filepath.Join(l.RunDir, "lock"))
-	if err != nil {
-		return true
-	}
-	defer func() { _ = f.Close() }()
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
 }
 
 // killAll ends the processes that run in a host.

@@ -137,6 +137,9 @@ func Exec(runDir, host string, argv, environ []string) error {
 		return fmt.Errorf("there is no host %s", host)
 	}
 	path, err := exec.LookPath(argv[0])
+	if errors.Is(err, fs.ErrPermission) {
+		return &ExitError{126, fmt.Errorf("%s: permission denied", argv[0])}
+	}
 	if err != nil {
 		return &ExitError{127, fmt.Errorf("%s: command not found", argv[0])}
 	}

@@ -232,12 +232,11 @@ func (h *HCA) soft() (soft.HCAConfig, error) {
 	if cfg.Width, err = rdma.ParseLinkWidth(h.Width); err != nil {
 		return fail(err)
 	}
-	switch cfg.Profile {
-	case soft.ProfileFull, soft.ProfileDatagram:
+	if err := cfg.Profile.Check(); err != nil {
+		return fail(err)
+	}
+	if cfg.Profile != soft.ProfileGeneric {
 		cfg.PKeys = fullPKeys
-	case soft.ProfileGeneric:
-	default:
-		return fail(fmt.Errorf("profile %q is none of full, generic and datagram", h.Profile))
 	}
 	return cfg, nil
 }
