@@ -281,6 +281,69 @@ func TestReconnect(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+	// A peer that vanishes again and again, as over a bad link: the host does
+	// not hear that large packets are too long.
+	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+		h, p := duoCM(w, rfcForm)
+		came := 0
+		for range 60 {
+			p.mu.Lock()
+			for _, c := range p.conns {
+				_ = c.qp.Close() // again, of those before
+			}
+			p.mu.Unlock()
+			h.got(h.ib0)
+			h.send(h.ib0, ip4(ip1, ip2, 8))
+			h.send(h.ib0, ip4(ip1, ip2, 3000))
+			time.Sleep(time.Second)
+			came += len(h.got(h.ib0))
+		}
+		if reqs := len(p.takeREQs()); came != 0 || reqs < 4 {
+			t.Errorf("%d packets came back, %d connections", came, reqs)
+		}
+	})
+	// A peer that does not answer while all is lost: the host does not hear
+	// that large packets are too long. One that refuses twice does not want a
+	// connection, and the host hears.
+	for _, refuses := range []bool{false, true} {
+		inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+			h, p := duoCM(w, rfcForm)
+			h.send(h.ib0, ip4(ip1, ip2, 8))
+			w.settle()
+			p.mu.Lock()
+			c := p.conns[0]
+			if p.deaf = !refuses; refuses {
+				p.refuse = mad.RejectNoResources
+			}
+			p.mu.Unlock()
+			_ = c.qp.Close()
+			h.got(h.ib0)
+			for range 20 {
+				h.send(h.ib0, ip4(ip1, ip2, 8))
+				h.send(h.ib0, ip4(ip1, ip2, 3000))
+				time.Sleep(time.Second)
+			}
+			if got := len(h.got(h.ib0)); (got != 0) != refuses {
+				t.Errorf("refuses: %v, %d packets came back", refuses, got)
+			}
+			if refuses {
+				return
+			}
+			p.mu.Lock()
+			p.deaf = false
+			p.mu.Unlock()
+			for range 30 {
+				h.send(h.ib0, ip4(ip1, ip2, 8))
+				time.Sleep(time.Second)
+			}
+			p.takeRC()
+			h.send(h.ib0, ip4(ip1, ip2, 3000))
+			w.settle()
+			if got := p.takeRC(); len(got) != 1 || len(h.got(h.ib0)) != 0 {
+				t.Errorf("%d messages after the silence: %+v", len(got), h.neigh("10.0.0.2"))
+			}
+		})
+	}
 	// Stale: the node forgot the connection and uses its queue pair again.
 	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
 		h, p := duoCM(w, rfcForm)

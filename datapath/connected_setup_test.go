@@ -400,13 +400,13 @@ func TestPendingConnection(t *testing.T) {
 			t.Errorf("%d dropped", n)
 		}
 	})
-	// Nobody answers: they are dropped at last, and after a second the host
+	// Nobody answers: they are dropped at last, and after six seconds the host
 	// hears of others.
 	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
 		h, p := duoCM(w, rfcForm)
 		p.deaf = true
 		h.send(h.ib0, ip4(ip1, ip2, 3000))
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(5500 * time.Millisecond)
 		h.send(h.ib0, ip4(ip1, ip2, 3000))
 		if v := h.neigh("10.0.0.2"); v.Queued != 2 || v.Connection != "connecting" {
 			t.Errorf("%+v", v)

@@ -116,6 +116,49 @@ func TestConnectedMode(t *testing.T) {
 	l.ping(1, "10.77.0.2", "-s", "2016", "-M", "do")
 }
 
+// Connections come back by themselves after what ends them: the link down, all
+// packets lost until the retries are over, a flush for a new manager or LID.
+func TestConnectedHeals(t *testing.T) {
+	l := newLab(t).up(2)
+	l.mode(1, "connected")
+	l.mode(2, "connected")
+	whole := func(after string) {
+		t.Helper()
+		for i, to := range map[int]string{1: "10.77.0.2", 2: "10.77.0.1"} {
+			l.eventually("after "+after+" large packets arrive", func() bool {
+				return l.tryOn(i, "ping", "-c", "1", "-W", "1", "-s", "65000", "-M", "do", to) == nil
+			})
+			if n := l.neigh(i, to); n.Transport != "rc" || n.Connection != "connected" {
+				t.Errorf("after %s: %+v", after, n)
+			}
+		}
+	}
+	whole("the start")
+	for range 2 {
+		l.run("ipoib", "fabric", "link", port(2), "down")
+		l.eventually("no carrier", func() bool { return !l.carrier(2, "ib0") })
+		l.run("ipoib", "fabric", "link", port(2), "up")
+		l.waitCarrier(2, "ib0")
+		whole("the link was down")
+	}
+	broken := l.stat(1, "ib0", "tx_rc_retry_exceeded")
+	l.run("ipoib", "fabric", "link", "--loss", "100", port(2), "set")
+	l.noPing(1, "10.77.0.2")
+	l.eventually("the connection breaks", func() bool {
+		_ = l.tryOn(1, "ping", "-c", "1", "-W", "1", "10.77.0.2")
+		return l.stat(1, "ib0", "tx_rc_retry_exceeded") > broken
+	})
+	l.run("ipoib", "fabric", "link", port(2), "set")
+	whole("all was lost")
+	l.run("ipoib", "fabric", "sm", "restart")
+	whole("the manager restarted")
+	l.run("ipoib", "fabric", "sm", "pause")
+	l.ping(1, "10.77.0.2", "-s", "65000", "-M", "do")
+	l.run("ipoib", "fabric", "sm", "resume")
+	l.run("ipoib", "fabric", "sm", "lid", port(2), "0x40")
+	whole("the LID changed")
+}
+
 // TCP to a host without connected mode works at its first try, although the
 // MTU of the route is 65520: the kernel hears what the way takes.
 func TestConnectedToDatagram(t *testing.T) {

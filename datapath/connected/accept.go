@@ -131,7 +131,7 @@ func (t *Table) established(c *Conn, private []byte) {
 		t.dial(r)
 	default:
 		// The RTU, which tells, is late or lost.
-		t.after(r, waitTime, func() {
+		t.after(r, rtuTime, func() {
 			if r.awaits() {
 				t.dial(r)
 			}

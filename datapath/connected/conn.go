@@ -92,9 +92,12 @@ func (c *Conn) Fail(st rdma.WCStatus) {
 		short := c.up && t.cfg.Clock.Since(c.since) < shortLife
 		t.end(c)
 		if short {
+			if st != rdma.WCRetryExcErr {
+				r.refusals++
+			}
 			t.failed(r)
 		} else {
-			r.failures = 0
+			r.failures, r.refusals = 0, 0
 		}
 	})
 }

@@ -13,6 +13,7 @@ func (t *Table) dial(r *Remote) {
 	c, err := t.newConn(true)
 	if err != nil {
 		t.hooks.Warnf("failed to create tx qp: %v", err)
+		r.refusals++
 		t.failed(r)
 		return
 	}
@@ -74,11 +75,11 @@ func (t *Table) event(c *Conn, e cm.Event) {
 		t.rejected(c, e.REJ)
 	case cm.EventTimeout:
 		t.hooks.Debugf("CM error %d: no answer", e.Type)
-		t.refused(c)
+		t.unanswered(c)
 	case cm.EventDisconnected:
 		t.hooks.Debugf("DREQ received.")
 		if c.remote != nil {
-			c.remote.failures = 0
+			c.remote.failures, c.remote.refusals = 0, 0
 		}
 		t.end(c)
 	}
@@ -168,8 +169,16 @@ func (t *Table) again(r *Remote, c *Conn) {
 	t.dial(r)
 }
 
-// refused ends a connection that did not come about.
+// refused ends a connection that is not wanted.
 func (t *Table) refused(c *Conn) {
+	if c.remote != nil {
+		c.remote.refusals++
+	}
+	t.unanswered(c)
+}
+
+// unanswered ends a connection that did not come about.
+func (t *Table) unanswered(c *Conn) {
 	r := c.remote
 	if r == nil {
 		t.end(c)

@@ -48,7 +48,9 @@ type Remote struct {
 	restale  bool  // a stale connection was met; once more is enough
 	worked   bool  // there was a connection
 	failures int
+	refusals int       // failures that were not silence
 	since    time.Time // of the first request of this attempt
+	lostAt   time.Time // when the last connection ended, or the first of some that were short
 	timer    clockwork.Timer
 	gen      int
 }
@@ -123,14 +125,15 @@ func (t *Table) incomingFrom(r *Remote, match func(*Conn) bool) *Conn {
 func (t *Table) Queue(p *path.Peer, pkt tun.Packet) bool {
 	r := t.Remote(p)
 	switch {
-	case r == nil:
+	case r == nil, r.state != Connecting && r.state != Backoff:
 		return false
-	case r.state == Backoff && r.worked && r.failures == 1:
+	case r.state == Connecting && t.cfg.Clock.Since(r.since) <= waitTime:
+	case r.worked && r.refusals <= 1 && t.cfg.Clock.Since(r.lostAt) <= returnTime:
 		// It will be back soon. The host would remember for long that its
 		// packets are too long.
 		t.hooks.Drop(pkt)
 		return true
-	case r.state != Connecting, t.cfg.Clock.Since(r.since) > waitTime:
+	default:
 		return false
 	}
 	if len(r.queue) >= MaxQueue {
@@ -230,6 +233,9 @@ func (t *Table) use(r *Remote, c *Conn) {
 // lost is called when the connection of a remote is no more. The next packet
 // asks for another one.
 func (t *Table) lost(r *Remote) {
+	if now := t.cfg.Clock.Now(); r.state == Connected && (r.failures == 0 || now.Sub(r.conn.since) >= shortLife) {
+		r.lostAt = now
+	}
 	r.stopTimer()
 	r.peer.RC.Store(nil)
 	r.conn, r.state = nil, Idle

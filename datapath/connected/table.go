@@ -21,9 +21,17 @@ const (
 	// MaxQueue is how many packets wait for a connection (kernel
 	// IPOIB_MAX_PATH_REC_QUEUE).
 	MaxQueue = path.MaxQueue
-	// waitTime is how long packets that are too long for UD wait for a
-	// connection; then the host hears that they are too long.
-	waitTime = time.Second
+	// waitTime is how long packets that are too long for UD wait for a first
+	// connection; then the host hears that they are too long, and keeps to it
+	// for ten minutes. With a packet life time of 1 s, a lost message of the
+	// communication manager costs 2.7 s.
+	waitTime = 6 * time.Second
+	// returnTime is how long a peer may be silent that had a connection. When
+	// it is gone nothing reaches it, and its neighbour ends before.
+	returnTime = time.Minute
+	// rtuTime is how long an RTU may take that tells how the peer uses its
+	// connection.
+	rtuTime = time.Second
 	// Back-off after a refusal, or after a connection that failed before it
 	// was shortLife old.
 	minBackoff = time.Second
