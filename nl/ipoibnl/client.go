@@ -26,7 +26,13 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{nl: conn, conn: genetlink.NewConn(conn.NetlinkConn())}
+	return New(conn)
+}
+
+// New returns a client on a connection of NETLINK_GENERIC, which it takes
+// over.
+func New(conn *nl.Conn) (c *Client, err error) {
+	c = &Client{nl: conn, conn: genetlink.NewConn(conn.NetlinkConn())}
 	if c.family, err = c.conn.GetFamily(Name); err != nil {
 		_ = c.Close()
 		return nil, fmt.Errorf("ipoibnl: the service has no family %q: %w", Name, err)
