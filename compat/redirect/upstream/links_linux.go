@@ -104,8 +104,10 @@ func (w *World) Resolve(index int32, name string) int32 {
 	switch {
 	case index > 0:
 		index, _ = w.find(index, "")
-	case name != "":
+	case index == 0 && name != "":
 		index, _ = w.find(0, name)
+	default:
+		return 0
 	}
 	return index
 }
@@ -141,7 +143,11 @@ func (w *World) LinkDump(opts Options, m *wire.Message) (*wire.Dump, error) {
 		return nil, err
 	}
 	d := &wire.Dump{Ours: ours(items), Items: items}
-	if !wire.Plain(m) {
+	switch kind := wire.DumpKind(m); {
+	case kind != "" && kind != rtlink.KindIPoIB:
+		// The service does not know other kinds, and takes them for no filter.
+		d.Items = nil
+	case !wire.Plain(m):
 		// A filter is the service's to apply. What it refuses the kernel
 		// refuses as well.
 		d.Items, _ = w.linkItems(opts, m.Raw)

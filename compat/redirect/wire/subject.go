@@ -137,11 +137,7 @@ func linkSubject(s *Subject, p []byte) {
 				s.Parent = a.Int32()
 			}
 		case rtlink.AttrLinkinfo:
-			for c := range a.Children() {
-				if c.Type == rtlink.InfoKind {
-					s.Kind = c.String()
-				}
-			}
+			s.Kind = kindOf(a)
 		}
 	}
 	if s.Index > 0 {
@@ -158,6 +154,26 @@ func Plain(m *Message) bool {
 		}
 	}
 	return true
+}
+
+// DumpKind returns the kind of links that a dump request asks for, "" for all.
+func DumpKind(m *Message) (kind string) {
+	for a := range attrs(m.Payload(), rtlink.HeaderLen) {
+		if a.Type == rtlink.AttrLinkinfo {
+			kind = kindOf(a)
+		}
+	}
+	return kind
+}
+
+// kindOf reads the kind in IFLA_LINKINFO.
+func kindOf(info nl.Attr) (kind string) {
+	for c := range info.Children() {
+		if c.Type == rtlink.InfoKind {
+			kind = c.String()
+		}
+	}
+	return kind
 }
 
 // EthtoolSubject looks at a request of the ethtool family.
