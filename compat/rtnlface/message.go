@@ -37,7 +37,8 @@ func link(i *datapath.Interface, info *datapath.Info, raw []byte) *rtlink.Link {
 	if l.PermAddress = nil; !info.PermAddr.IsZero() {
 		l.PermAddress = info.PermAddr[:]
 	}
-	l.Stats64, l.Stats32 = counters(i), counters(i)
+	l.Stats64 = counters(i)
+	l.Stats32 = l.Stats64
 	l.AddrGenMode = new(uint8(info.AddrGenMode))
 	setKind(l, info)
 	if info.Parent != 0 {

@@ -55,9 +55,9 @@ func putAFSpec(e *nl.Encoder, t uint16, l *Link) {
 	})
 }
 
-func getAFSpec(a nl.Attr, l *Link) {
+func getAFSpec(a nl.Attr, l *Link, s *store) {
 	l.AFSpec = a.Data
 	if m, ok := AddrGenMode(a.Data); ok {
-		l.AddrGenMode = &m
+		l.AddrGenMode = s.newU8(m)
 	}
 }

@@ -15,7 +15,7 @@ var ErrShort = errors.New("rtlink: message is shorter than its header")
 type field struct {
 	t   uint16
 	put func(*nl.Encoder, uint16, *Link)
-	get func(nl.Attr, *Link)
+	get func(nl.Attr, *Link, *store)
 }
 
 func u8(t uint16, at func(*Link) **uint8) field {
@@ -25,9 +25,9 @@ func u8(t uint16, at func(*Link) **uint8) field {
 				e.U8(t, *p)
 			}
 		},
-		func(a nl.Attr, l *Link) {
+		func(a nl.Attr, l *Link, s *store) {
 			if len(a.Data) >= 1 {
-				*at(l) = new(a.Uint8())
+				*at(l) = s.newU8(a.Uint8())
 			}
 		},
 	}
@@ -40,9 +40,9 @@ func u32(t uint16, at func(*Link) **uint32) field {
 				e.U32(t, *p)
 			}
 		},
-		func(a nl.Attr, l *Link) {
+		func(a nl.Attr, l *Link, s *store) {
 			if len(a.Data) >= 4 {
-				*at(l) = new(a.Uint32())
+				*at(l) = s.newU32(a.Uint32())
 			}
 		},
 	}
@@ -55,7 +55,7 @@ func s32(t uint16, at func(*Link) **int32) field {
 				e.S32(t, *p)
 			}
 		},
-		func(a nl.Attr, l *Link) {
+		func(a nl.Attr, l *Link, _ *store) {
 			if len(a.Data) >= 4 {
 				*at(l) = new(a.Int32())
 			}
@@ -70,7 +70,7 @@ func text(t uint16, at func(*Link) *string) field {
 				e.String(t, s)
 			}
 		},
-		func(a nl.Attr, l *Link) { *at(l) = a.String() },
+		func(a nl.Attr, l *Link, _ *store) { *at(l) = a.String() },
 	}
 }
 
@@ -81,7 +81,7 @@ func octets(t uint16, at func(*Link) *[]byte) field {
 				e.Put(t, b)
 			}
 		},
-		func(a nl.Attr, l *Link) { *at(l) = a.Data },
+		func(a nl.Attr, l *Link, _ *store) { *at(l) = a.Data },
 	}
 }
 
@@ -155,10 +155,14 @@ func Decode(b []byte) (*Link, error) {
 		Family: b[0], Type: ne.Uint16(b[2:]), Index: int32(ne.Uint32(b[4:])),
 		Flags: ne.Uint32(b[8:]), Change: ne.Uint32(b[12:]),
 	}
+	s := new(store)
 	for a := range Attrs(b[HeaderLen:]) {
 		if int(a.Type) < len(byType) && byType[a.Type] != nil {
-			byType[a.Type].get(a, l)
+			byType[a.Type].get(a, l, s)
 			continue
+		}
+		if l.Other == nil {
+			l.Other = s.other[:0]
 		}
 		l.Other = append(l.Other, Raw{Type: a.Type, Nested: a.Nested, Data: a.Data})
 	}
@@ -215,8 +219,9 @@ func putInfo(e *nl.Encoder, t uint16, l *Link) {
 	})
 }
 
-func getInfo(a nl.Attr, l *Link) {
-	i := new(Info)
+func getInfo(a nl.Attr, l *Link, s *store) {
+	i := &s.info
+	*i = Info{} // of a repeated attribute the last one counts
 	for c := range a.Children() {
 		switch c.Type {
 		case InfoKind:
@@ -240,10 +245,10 @@ func putProtoDownReason(e *nl.Encoder, t uint16, l *Link) {
 	}
 }
 
-func getProtoDownReason(a nl.Attr, l *Link) {
+func getProtoDownReason(a nl.Attr, l *Link, s *store) {
 	for c := range a.Children() {
 		if c.Type == ProtoDownReasonValue && len(c.Data) >= 4 {
-			l.ProtoDownReason = new(c.Uint32())
+			l.ProtoDownReason = s.newU32(c.Uint32())
 		}
 	}
 }
@@ -259,7 +264,7 @@ func putPropList(e *nl.Encoder, t uint16, l *Link) {
 	})
 }
 
-func getPropList(a nl.Attr, l *Link) {
+func getPropList(a nl.Attr, l *Link, _ *store) {
 	for c := range a.Children() {
 		if c.Type == AttrAltIfname {
 			l.AltNames = append(l.AltNames, c.String())

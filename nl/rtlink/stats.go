@@ -66,8 +66,8 @@ func stats(t uint16, size int, at func(*Link) **Stats) field {
 			}
 			e.Put(t, b[:n])
 		},
-		func(a nl.Attr, l *Link) {
-			s := new(Stats)
+		func(a nl.Attr, l *Link, st *store) {
+			s := st.newStats()
 			b := a.Data
 			for _, c := range s.counters() {
 				if len(b) < size {

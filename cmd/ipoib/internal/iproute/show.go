@@ -124,11 +124,7 @@ func (s *session) show(words []string) error {
 	if err != nil {
 		return nil // printed; ip exits with 0
 	}
-	for i := range list {
-		l, err := rtlink.Decode(list[i].data)
-		if err != nil {
-			continue
-		}
+	for _, l := range list {
 		s.out.BeginObject()
 		s.out.Link(l, false, sh.filter)
 		s.out.EndObject()
@@ -156,10 +152,11 @@ func (s *session) showOne(sh showArgs) error {
 
 // fetch asks for the links that a filter may select, all of them before the
 // first is printed: names of others may be needed.
-func (s *session) fetch(f linkfmt.Filter) (list []message, err error) {
+func (s *session) fetch(f linkfmt.Filter) (list []*rtlink.Link, err error) {
 	keep := func(m *message) {
-		list = append(list, *m)
-		_, _ = s.decode(m)
+		if l, err := s.decode(m); err == nil {
+			list = append(list, l)
+		}
 	}
 	if f.Ifindex != 0 {
 		mask := rtlink.FilterVF
