@@ -252,12 +252,31 @@ func (i *Interface) adoptLink(attached bool) error {
 	return nil
 }
 
-// closeTUN lets go of the TUN; unless keep is set it disappears.
+// closeTUN lets go of the TUN; unless keep is set it disappears. The kernel
+// then waits for its readers, ten times as long as it takes until nobody sees
+// the link any more: that is what we wait for.
 func (i *Interface) closeTUN(keep bool) {
-	if !keep {
-		_ = i.dev.SetPersist(false)
+	if keep {
+		_ = i.dev.Close()
+		return
 	}
-	_ = i.dev.Close()
+	gone := i.ns.awaitGone(i.ifindex)
+	_ = i.dev.SetPersist(false)
+	closed := make(chan struct{})
+	i.drv.closing <- struct{}{}
+	i.drv.closers.Go(func() {
+		_ = i.dev.Close()
+		<-i.drv.closing
+		close(closed)
+	})
+	select {
+	case <-closed:
+	case <-gone:
+		// What is left of it goes while the kernel's lock is held, which
+		// this asks for.
+		_, _ = i.ns.ns.LinkByIndex(i.ifindex)
+	}
+	i.ns.stopAwaiting(i.ifindex)
 }
 
 // remove ends an interface. keep leaves the TUN in place, without carrier.

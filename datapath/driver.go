@@ -57,7 +57,15 @@ type Driver struct {
 
 	// topology serializes what makes and removes interfaces.
 	topology sync.Mutex
+
+	// closers are the TUNs that the kernel has not let go of yet; closing has
+	// an element for each.
+	closers sync.WaitGroup
+	closing chan struct{}
 }
+
+// maxClosing bounds the TUNs that are being closed: each takes a thread.
+const maxClosing = 32
 
 // New returns a driver without ports.
 func New(sys System, params Params) *Driver {
@@ -77,6 +85,7 @@ func New(sys System, params Params) *Driver {
 		limit:  limiter{clock: sys.Clock, sites: make(map[string]*site)},
 		rng:    rand.New(rand.NewPCG(sys.Seed, 0x4391)),
 		spaces: make(map[hostnet.ID]*netns), subs: make(map[int]func(Change)),
+		closing: make(chan struct{}, maxClosing),
 	}
 }
 
@@ -317,4 +326,5 @@ func (d *Driver) Close(keep bool) {
 	for _, p := range ports {
 		d.closePort(p, keep)
 	}
+	d.closers.Wait()
 }

@@ -20,6 +20,7 @@ type netns struct {
 	links  map[int]*Interface          // guarded by mu, as is all below
 	local  map[netip.Addr]map[int]bool // addresses of the namespace by link
 	synced chan struct{}               // closed after the first dump
+	going  map[int]chan struct{}       // links that are to go; closed when they have
 }
 
 // useNamespace returns the state of a namespace, watching it from its first
@@ -35,7 +36,7 @@ func (d *Driver) useNamespace(ns hostnet.Namespace) (*netns, error) {
 	n := &netns{
 		drv: d, ns: ns, id: ns.ID(), users: 1,
 		links: make(map[int]*Interface), local: make(map[netip.Addr]map[int]bool),
-		synced: make(chan struct{}),
+		synced: make(chan struct{}), going: make(map[int]chan struct{}),
 	}
 	d.spaces[n.id] = n
 	d.mu.Unlock()
@@ -72,6 +73,7 @@ func (n *netns) onEvent(e hostnet.Event) {
 	case hostnet.EventLink:
 		n.tell(e.Link.Index, func(i *Interface) { i.onLink(e.Link) })
 	case hostnet.EventLinkGone:
+		n.hasGone(e.Link.Index)
 		n.tell(e.Link.Index, func(i *Interface) { i.onLinkGone(e.Moved) })
 		n.detach(e.Link.Index)
 	case hostnet.EventAddr:
@@ -133,6 +135,31 @@ func (n *netns) link(ifindex int) *Interface {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.links[ifindex]
+}
+
+// awaitGone returns a channel that is closed when a link has gone. Who asked
+// ends it with stopAwaiting.
+func (n *netns) awaitGone(ifindex int) <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ch := make(chan struct{})
+	n.going[ifindex] = ch
+	return ch
+}
+
+func (n *netns) stopAwaiting(ifindex int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.going, ifindex)
+}
+
+func (n *netns) hasGone(ifindex int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if ch := n.going[ifindex]; ch != nil {
+		close(ch)
+		delete(n.going, ifindex)
+	}
 }
 
 func (n *netns) each(fn func(*Interface)) {

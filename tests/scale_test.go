@@ -30,27 +30,41 @@ func (l *lab) fastest(n int, name string, args ...string) time.Duration {
 func TestThousandChildren(t *testing.T) {
 	const n = 1000
 	l := newLab(t, "--hca", "soft0")
-	var batch bytes.Buffer
-	for i := range n {
-		fmt.Fprintf(&batch, "link add ib0.%04x\n", 0x8001+i)
+	batch := func(format string, n int) time.Duration {
+		t.Helper()
+		var b bytes.Buffer
+		for i := range n {
+			fmt.Fprintf(&b, format, 0x8001+i)
+		}
+		file := filepath.Join(t.TempDir(), "batch")
+		if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return l.fastest(1, "ipoib", "-batch", file)
 	}
-	file := filepath.Join(t.TempDir(), "batch")
-	if err := os.WriteFile(file, batch.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	create := l.fastest(1, "ipoib", "-batch", file)
+	create := batch("link add ib0.%04x\n", n)
 	list := l.fastest(5, "ipoib", "link", "show")
 	if lines := strings.Count(l.run("ipoib", "link", "show"), "\n    link/infiniband "); lines != n+1 {
 		t.Errorf("%d interfaces", lines)
 	}
 	t.Logf("%d children: created in %v, listed in %v", n, create, list)
-	// Ten times what make bench has as its aim, and more: what grows with the
-	// square of the number takes longer.
+	// Ten times what it takes, and more: what grows with the square of the
+	// number takes longer.
 	if create > 2*patience || list > 3*time.Second {
 		t.Errorf("creating took %v, listing %v", create, list)
 	}
 	if out := l.run("ipoib-ethtool", "-c", "*"); strings.Count(out, "Coalesce parameters for ib0.") != n {
 		t.Errorf("ethtool listed %d", strings.Count(out, "Coalesce parameters for ib0."))
+	}
+	// The name is free when the command has ended.
+	batch("link del ib0.%04[1]x\nlink add ib0.%04[1]x\n", 100)
+	remove := batch("link del ib0.%04x\n", n)
+	t.Logf("deleted in %v", remove)
+	if remove > 2*patience {
+		t.Errorf("deleting took %v", remove)
+	}
+	if out := l.run("ip", "-br", "link"); strings.Contains(out, "ib0.") {
+		t.Errorf("there is still\n%s", out)
 	}
 }
 
