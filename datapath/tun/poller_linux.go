@@ -28,6 +28,7 @@ type Poller struct {
 	mu      sync.Mutex
 	next    uint64             // guarded by mu, as is all below
 	devices map[uint64]*polled // by token
+	watched map[uint64]func()  // by token
 	closed  bool
 }
 
@@ -68,7 +69,7 @@ func NewPoller(threads int) (*Poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &Poller{event: event, devices: make(map[uint64]*polled)}
+	p := &Poller{event: event, devices: make(map[uint64]*polled), watched: make(map[uint64]func())}
 	for range threads {
 		if err := p.addThread(); err != nil {
 			return nil, errors.Join(err, p.closeFiles())
@@ -120,6 +121,23 @@ func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error))
 		p.forget(e, -1)
 	}
 	return err
+}
+
+// Watch has a thread call ready whenever a descriptor is readable, until the
+// Poller is closed. What a packet has to wait for is best waited for where
+// packets are read: another thread would have to be woken, maybe on another
+// processor.
+func (p *Poller) Watch(fd int, ready func()) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return rdma.ErrClosed
+	}
+	p.next++
+	token := p.next
+	p.watched[token] = ready
+	p.mu.Unlock()
+	return p.threads[0].add(fd, token)
 }
 
 // enter gives a device a token and the thread that has the fewest devices.
@@ -203,10 +221,13 @@ func (p *Poller) work(t *thread) {
 				return
 			}
 			p.mu.Lock()
-			e := p.devices[token]
+			e, ready := p.devices[token], p.watched[token]
 			p.mu.Unlock()
-			if e != nil {
+			switch {
+			case e != nil:
 				p.serve(e)
+			case ready != nil:
+				ready()
 			}
 		}
 	}

@@ -1,8 +1,11 @@
 package tun
 
 import (
+	"encoding/binary"
 	"errors"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"ipoib/rdma"
 )
@@ -54,5 +57,52 @@ func TestPollerSpread(t *testing.T) {
 	}
 	if err := p.enter(new(polled)); !errors.Is(err, rdma.ErrClosed) {
 		t.Errorf("enter returned %v after Close", err)
+	}
+}
+
+// What is watched is served like a device, until the poller is closed.
+func TestPollerWatch(t *testing.T) {
+	p, err := NewPoller(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const times = 5
+	got := make(chan uint64, times)
+	var fds []int
+	for range 2 {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		fds = append(fds, fd)
+		err = p.Watch(fd, func() {
+			var b [8]byte
+			if _, err := unix.Read(fd, b[:]); err != nil {
+				t.Error(err)
+			}
+			got <- binary.NativeEndian.Uint64(b[:])
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(fd int, v uint64) {
+		if _, err := unix.Write(fd, binary.NativeEndian.AppendUint64(nil, v)); err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range uint64(times) {
+		send(fds[i%2], 1+i)
+		if v := <-got; v != 1+i {
+			t.Errorf("read %d, want %d", v, 1+i)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	send(fds[0], 1)
+	if err := p.Watch(fds[0], func() {}); !errors.Is(err, rdma.ErrClosed) || len(got) != 0 {
+		t.Errorf("Watch returned %v after Close, %d events", err, len(got))
 	}
 }

@@ -16,5 +16,8 @@ func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error))
 	return nil
 }
 
+// Watch returns rdma.ErrNotSupported.
+func (p *Poller) Watch(int, func()) error { return rdma.ErrNotSupported }
+
 // Close ends reading.
 func (p *Poller) Close() error { return nil }
