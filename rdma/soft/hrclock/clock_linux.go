@@ -14,13 +14,12 @@ import (
 // runtime's is good enough.
 const short = 20 * time.Millisecond
 
-// Clock is the real clock with exact short timers, by a timerfd(2) that one
-// thread waits for.
+// Clock is the real clock with exact short timers, by a timerfd(2) that its
+// owner waits for.
 type Clock struct {
 	clockwork.Clock
 	fd   int
 	base time.Time // the zero of timer.at
-	done chan struct{}
 
 	mu     sync.Mutex
 	timers timers        // guarded by mu, as is all below
@@ -30,30 +29,25 @@ type Clock struct {
 
 var _ clockwork.Clock = (*Clock)(nil)
 
-// New starts a clock. The caller closes it.
+// New returns a clock. Whoever waits for its Descriptor carries out its timers,
+// and closes it.
 func New() (*Clock, error) {
-	c, err := open()
-	if err == nil {
-		go c.run()
-	}
-	return c, err
-}
-
-// open returns a clock that does not run yet.
-func open() (*Clock, error) {
-	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC)
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	return &Clock{Clock: clockwork.NewRealClock(), fd: fd, base: time.Now(), done: make(chan struct{})}, nil
+	return &Clock{Clock: clockwork.NewRealClock(), fd: fd, base: time.Now()}, nil
 }
 
-// Close ends the clock's thread. Timers that run are forgotten, and new ones
-// are those of the runtime.
+// Descriptor returns what is readable when Expire has something to do.
+func (c *Clock) Descriptor() int { return c.fd }
+
+// Close ends the clock, after whoever called Expire. Timers that run are
+// forgotten, and new ones are those of the runtime.
 func (c *Clock) Close() error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.closed {
-		c.mu.Unlock()
 		return nil
 	}
 	c.closed = true
@@ -61,17 +55,11 @@ func (c *Clock) Close() error {
 		t.index = -1
 	}
 	c.timers = nil
-	err := c.set(1)
-	c.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	<-c.done
 	return os.NewSyscallError("close", unix.Close(c.fd))
 }
 
-// AfterFunc implements clockwork.Clock. fn runs on the clock's own thread when
-// d is below 20 ms: it must not block, nor wait for another timer.
+// AfterFunc implements clockwork.Clock. fn is called by Expire when d is below
+// 20 ms: it must not block, nor wait for another timer.
 func (c *Clock) AfterFunc(d time.Duration, fn func()) clockwork.Timer {
 	t := &timer{c: c, fn: fn, index: -1}
 	t.Reset(d)
@@ -132,43 +120,28 @@ func (t *timer) Reset(d time.Duration) bool {
 	return active
 }
 
-// set makes the descriptor readable after d.
+// set makes the descriptor readable after d, or not at all when that is 0.
 func (c *Clock) set(d time.Duration) error {
 	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
 	return os.NewSyscallError("timerfd_settime", unix.TimerfdSettime(c.fd, 0, &spec, nil))
 }
 
-// run waits for the first timer again and again.
-func (c *Clock) run() {
-	defer close(c.done)
-	var count [8]byte
-	for {
-		if _, err := unix.Read(c.fd, count[:]); err != nil && err != unix.EINTR {
-			return // cannot happen while the descriptor is open
-		}
-		if !c.expire() {
-			return
-		}
-	}
-}
-
-// expire runs what is due and sets the descriptor for the rest.
-func (c *Clock) expire() bool {
+// Expire carries out what is due. It must not be called by two at once.
+func (c *Clock) Expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for {
+	for !c.closed {
 		c.armed = 0
-		if c.closed {
-			return false
-		}
 		if len(c.timers) == 0 {
-			return true
+			// What is set may be what was due: it was seen.
+			_ = c.set(0)
+			return
 		}
 		t := c.timers[0]
 		if d := t.at - time.Since(c.base); d > 0 {
 			_ = c.set(d)
 			c.armed = t.at
-			return true
+			return
 		}
 		heap.Pop(&c.timers)
 		c.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func newClock(t *testing.T) *Clock {
@@ -14,12 +16,32 @@ func newClock(t *testing.T) *Clock {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop := drive(c)
 	t.Cleanup(func() {
+		stop()
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 	return c
+}
+
+// drive carries out timers, until stop is called.
+func drive(c *Clock) (stop func()) {
+	var ended atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for !ended.Load() {
+			if n, _ := unix.Poll([]unix.PollFd{{Fd: int32(c.Descriptor()), Events: unix.POLLIN}}, 20); n > 0 {
+				c.Expire()
+			}
+		}
+	}()
+	return func() {
+		ended.Store(true)
+		<-done
+	}
 }
 
 // Short timers are exact to a fraction of a millisecond, which the runtime's
@@ -54,11 +76,11 @@ func TestExact(t *testing.T) {
 // The clock runs when all timers are set, so that how long that takes does not
 // count.
 func TestOrderStopReset(t *testing.T) {
-	c, err := open()
+	c, err := New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []int // the clock's thread alone
+	var got []int // one goroutine alone
 	done := make(chan struct{})
 	note := func(n int) func() { return func() { got = append(got, n) } }
 	never := c.AfterFunc(2*time.Millisecond, func() { t.Error("a stopped timer ran") })
@@ -74,7 +96,7 @@ func TestOrderStopReset(t *testing.T) {
 	c.AfterFunc(4*time.Millisecond, func() { close(done) })
 	long := make(chan struct{})
 	c.AfterFunc(25*time.Millisecond, func() { close(long) }) // the runtime's
-	go c.run()
+	stop := drive(c)
 	<-done
 	if !slices.Equal(got, []int{1, 2, 3}) {
 		t.Errorf("order %v", got)
@@ -83,6 +105,7 @@ func TestOrderStopReset(t *testing.T) {
 		t.Error("a timer that ran is active")
 	}
 	<-long
+	stop()
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}
@@ -114,12 +137,14 @@ func TestClose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop := drive(c)
 	var closed atomic.Bool
 	lost := c.AfterFunc(5*time.Millisecond, func() {
 		if closed.Load() {
 			t.Error("ran after Close")
 		}
 	})
+	stop()
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -92,7 +92,13 @@ func New(cfg Config, log *slog.Logger) (*Service, error) {
 func (s *Service) assemble(partitions *sm.Partitions) error {
 	seed := uint64(s.started.UnixNano())
 	var err error
+	if s.poller, err = newPoller(); err != nil {
+		return err
+	}
 	if s.clock, err = hrclock.New(); err != nil {
+		return fmt.Errorf("clock: %w", err)
+	}
+	if err := s.poller.Watch(s.clock.Descriptor(), s.clock.Expire); err != nil {
 		return fmt.Errorf("clock: %w", err)
 	}
 	if s.fabric, err = newFabric(soft.Options{Seed: seed, Log: s.log, Clock: s.clock}); err != nil {
@@ -106,9 +112,6 @@ func (s *Service) assemble(partitions *sm.Partitions) error {
 		SubnetPrefix: prefix, Partitions: partitions, Log: s.log.With("sm", "soft"),
 	})
 	if err != nil {
-		return err
-	}
-	if s.poller, err = newPoller(); err != nil {
 		return err
 	}
 	s.driver = datapath.New(datapath.System{
@@ -225,11 +228,11 @@ func (s *Service) release(teardown bool) {
 	s.links.Close()
 	_ = s.ethtool.Close()
 	s.driver.Close(!teardown)
-	_ = s.poller.Close()
 	_ = s.sm.Close()
 	for _, h := range s.fabric.HCAs() {
 		_ = h.Close()
 	}
+	_ = s.poller.Close()
 	_ = s.clock.Close()
 	if teardown {
 		if err := s.store.remove(); err != nil {
