@@ -321,9 +321,17 @@ func (l *lab) carrier(i int, dev string) bool {
 	return err == nil && strings.TrimSpace(string(out)) == "1"
 }
 
+// waitCarrier waits until an interface has carrier and the kernel sends by it:
+// on a busy machine it throws packets away for some time in between, until its
+// worker has set the operational state and the queue (linkwatch_do_dev). Both
+// happen under the lock that ip takes.
 func (l *lab) waitCarrier(i int, dev string) {
 	l.t.Helper()
-	l.eventually(fmt.Sprintf("%s of host %d has carrier", dev, i), func() bool { return l.carrier(i, dev) })
+	l.eventually(fmt.Sprintf("%s of host %d is up", dev, i), func() bool {
+		out, err := l.command("ipoib", in(i, "ip", "-br", "link", "show", "dev", dev)...).Output()
+		fields := strings.Fields(string(out))
+		return err == nil && len(fields) > 1 && fields[1] == "UP"
+	})
 }
 
 // stat returns a counter or the drops of a reason of an interface of host i.
