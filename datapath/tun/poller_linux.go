@@ -137,7 +137,13 @@ func (p *Poller) Watch(fd int, ready func()) error {
 	token := p.next
 	p.watched[token] = ready
 	p.mu.Unlock()
-	return p.threads[0].add(fd, token)
+	err := p.threads[0].add(fd, token)
+	if err != nil {
+		p.mu.Lock()
+		delete(p.watched, token)
+		p.mu.Unlock()
+	}
+	return err
 }
 
 // enter gives a device a token and the thread that has the fewest devices.
