@@ -83,6 +83,7 @@ func New(cfg Config, log *slog.Logger) (*Service, error) {
 		store: &store{path: filepath.Join(cfg.RunDir, "state.json")}, dirty: make(chan struct{}, 1),
 	}
 	if err := s.assemble(partitions); err != nil {
+		_ = s.poller.Close()
 		_ = lock.Close()
 		return nil, err
 	}
@@ -124,12 +125,10 @@ func (s *Service) assemble(partitions *sm.Partitions) error {
 	modparam.Apply(s.cfg.Params, nil, &s.driver.Debug)
 	s.params = modparam.New(s.driver)
 	if s.socket, err = nl.Listen(s.cfg.Socket(), 0o666); err != nil {
-		_ = s.poller.Close()
 		return fmt.Errorf("control socket: %w", err)
 	}
 	if err := s.registerFaces(); err != nil {
 		_ = s.socket.Close()
-		_ = s.poller.Close()
 		return err
 	}
 	return nil
