@@ -2,15 +2,16 @@ package ethtoolsrv_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ipoib/datapath/osthread"
 	"ipoib/nl"
 	"ipoib/nl/ethnl"
 )
@@ -79,26 +80,20 @@ func (k *kernelSocket) read() ([]byte, error) {
 // inNamespace runs fn in a new network namespace that has a device ib0.
 func inNamespace(t *testing.T, kind string, fn func(*kernelSocket)) {
 	t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	err := osthread.Run(func() (bool, error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
+			return false, err
 		}
 		args := strings.Fields("link add ib0 type " + kind)
 		if kind == "tun" {
 			args = strings.Fields("tuntap add ib0 mode tun")
 		}
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			t.Errorf("ip %v: %v %s", args, err, out)
-			return
+			return false, fmt.Errorf("ip %v: %w %s", args, err, out)
 		}
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_GENERIC)
 		if err != nil {
-			t.Error(err)
-			return
+			return false, err
 		}
 		defer unix.Close(fd)
 		tv := unix.NsecToTimeval(int64(5 * time.Second))
@@ -108,13 +103,11 @@ func inNamespace(t *testing.T, kind string, fn func(*kernelSocket)) {
 		if err := k.write(encode(unix.GENL_ID_CTRL, unix.CTRL_CMD_GETFAMILY, request, 1, func(e *nl.Encoder) {
 			e.String(unix.CTRL_ATTR_FAMILY_NAME, ethnl.Name)
 		})); err != nil {
-			t.Error(err)
-			return
+			return false, err
 		}
 		b, err := k.read()
 		if err != nil {
-			t.Error(err)
-			return
+			return false, err
 		}
 		for a := range (nl.Attr{Data: b[20:]}).Children() {
 			if a.Type == unix.CTRL_ATTR_FAMILY_ID {
@@ -122,6 +115,9 @@ func inNamespace(t *testing.T, kind string, fn func(*kernelSocket)) {
 			}
 		}
 		fn(k)
-	}()
-	<-done
+		return false, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

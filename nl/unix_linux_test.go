@@ -9,11 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"ipoib/datapath/osthread"
 	"ipoib/nl"
 	"ipoib/nl/nltest"
 
@@ -246,22 +246,17 @@ func TestUnixSocketNamespace(t *testing.T) {
 	p, srv, path := serveToy(t, nl.Config{})
 	got := make(chan nl.NetNS, 1)
 	p.onRequest(func(r *nl.Request) { got <- r.NetNS() })
-	dialed := make(chan error, 1)
 	var here nl.NetNS
 	var c *nl.Conn
-	go func() {
-		// The thread ends with the goroutine: it is not unlocked.
-		runtime.LockOSThread()
+	err := osthread.Run(func() (_ bool, err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			dialed <- err
-			return
+			return false, err
 		}
 		here = selfNetNS(t)
-		var err error
 		c, err = nl.Dial(context.Background(), path, nl.ConnConfig{Protocol: toyProto, Groups: 1})
-		dialed <- err
-	}()
-	if err := <-dialed; err != nil {
+		return false, err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()

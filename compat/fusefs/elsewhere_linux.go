@@ -4,11 +4,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"ipoib/datapath/osthread"
 )
 
 // Place is where a tree, or a part of it, is mounted in the mount namespace of
@@ -150,19 +151,13 @@ func inMounts(path string, ns uint64, fn func() error) error {
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Ino != ns {
 		return nil // the process ended, another has its number
 	}
-	done := make(chan error, 1)
-	go func() {
-		// The thread is in another namespace: it ends with this goroutine.
-		runtime.LockOSThread()
+	return osthread.Run(func() (bool, error) {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
-			done <- os.NewSyscallError("unshare", err)
-			return
+			return false, os.NewSyscallError("unshare", err)
 		}
 		if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNS); err != nil {
-			done <- os.NewSyscallError("setns", err)
-			return
+			return false, os.NewSyscallError("setns", err)
 		}
-		done <- fn()
-	}()
-	return <-done
+		return false, fn()
+	})
 }

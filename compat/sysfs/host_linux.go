@@ -11,6 +11,7 @@ import (
 
 	"ipoib/compat/fusefs"
 	"ipoib/datapath/hostnet"
+	"ipoib/datapath/osthread"
 	"ipoib/nl"
 )
 
@@ -44,20 +45,13 @@ func OpenLower(ns hostnet.Namespace) (*os.Root, error) {
 	if file == nil {
 		return nil, os.ErrInvalid
 	}
-	type result struct {
-		root *os.Root
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		// The thread is in another namespace: it ends with this goroutine.
-		runtime.LockOSThread()
-		root, err := mountDetached(int(file.Fd()))
-		done <- result{root, err}
-	}()
-	r := <-done
+	var root *os.Root
+	err := osthread.Run(func() (_ bool, err error) {
+		root, err = mountDetached(int(file.Fd()))
+		return false, err
+	})
 	runtime.KeepAlive(file)
-	return r.root, r.err
+	return root, err
 }
 
 // mountDetached mounts sysfs in a namespace, from the calling thread.

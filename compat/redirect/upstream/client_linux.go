@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"ipoib/datapath/osthread"
 	"ipoib/nl"
 )
 
@@ -123,22 +123,13 @@ func (w *World) Inside(fn func() error) error {
 	if !w.foreign {
 		return fn()
 	}
-	done := make(chan error, 1)
-	go func() {
-		// Not unlocked unless the thread is back where it came from: it ends
-		// with the goroutine then.
-		runtime.LockOSThread()
+	return osthread.Run(func() (bool, error) {
 		if err := unix.Setns(int(w.ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- os.NewSyscallError("setns", err)
-			return
+			return true, os.NewSyscallError("setns", err)
 		}
 		err := fn()
-		if unix.Setns(int(w.client.own.Fd()), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
+		return unix.Setns(int(w.client.own.Fd()), unix.CLONE_NEWNET) == nil, err
+	})
 }
 
 func (c *Client) yield() {

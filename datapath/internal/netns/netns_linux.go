@@ -3,9 +3,10 @@ package netns
 import (
 	"fmt"
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"ipoib/datapath/osthread"
 )
 
 // threadFile is the nsfs file of the calling thread.
@@ -17,21 +18,12 @@ const threadFile = "/proc/thread-self/ns/net"
 // goroutines that rely on the namespace.
 //
 // The thread's own namespace is restored afterwards. Should that fail, the
-// thread is not used again: it ends with the goroutine that is locked to it.
+// thread is not used again.
 func Do(ns *os.File, fn func() error) error {
 	if ns == nil {
 		return fn()
 	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		restored, err := enter(ns, fn)
-		if restored {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
+	return osthread.Run(func() (bool, error) { return enter(ns, fn) })
 }
 
 // enter runs fn on the calling thread and reports whether the thread is where

@@ -3,11 +3,12 @@ package netns
 import (
 	"errors"
 	"os"
-	"runtime"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"ipoib/datapath/osthread"
 )
 
 func inode(t *testing.T, path string) uint64 {
@@ -48,24 +49,16 @@ func TestIntegrationDo(t *testing.T) {
 		t.Skip("needs root")
 	}
 	// A namespace without a name, on a thread that ends with the goroutine.
-	file := make(chan *os.File)
-	go func() {
-		defer close(file)
-		runtime.LockOSThread()
+	var f *os.File
+	err := osthread.Run(func() (_ bool, err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Error(err)
-			return
+			return false, err
 		}
-		f, err := os.Open(threadFile)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		file <- f
-	}()
-	f := <-file
-	if f == nil {
-		t.FailNow()
+		f, err = os.Open(threadFile)
+		return false, err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	defer f.Close()
 	st, err := f.Stat()

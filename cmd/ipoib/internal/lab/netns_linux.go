@@ -16,6 +16,7 @@ import (
 	"ipoib/cmd/ipoib/internal/service"
 	"ipoib/compat/sysfs"
 	"ipoib/datapath/hostnet"
+	"ipoib/datapath/osthread"
 )
 
 // nsDir is where named network namespaces are mounted (ip netns).
@@ -42,19 +43,14 @@ func createNS(name string) error {
 			return err
 		}
 	}
-	done := make(chan error, 1)
-	go func() {
-		// The thread that is in the new namespace ends with this goroutine.
-		runtime.LockOSThread()
+	return osthread.Run(func() (bool, error) {
 		h, err := netns.NewNamed(name)
 		if err != nil {
-			done <- fmt.Errorf("making namespace %s: %w", name, err)
-			return
+			return false, fmt.Errorf("making namespace %s: %w", name, err)
 		}
 		_ = h.Close()
-		done <- loopbackUp()
-	}()
-	return <-done
+		return false, loopbackUp()
+	})
 }
 
 // prepareDir makes the directory of named namespaces a shared mount, so that

@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"ipoib/datapath/internal/netns"
+	"ipoib/datapath/osthread"
 )
 
 // RequireRoot skips the test without root, or fails it when IPOIB_TEST_ROOT=1
@@ -39,28 +39,19 @@ type NS struct {
 func New(tb testing.TB) *NS {
 	tb.Helper()
 	RequireRoot(tb)
-	type result struct {
-		f   *os.File
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		// Locked for good: the thread ends with the goroutine, and the
-		// namespace is kept by the file alone.
-		runtime.LockOSThread()
+	ns := new(NS)
+	err := osthread.Run(func() (_ bool, err error) {
+		// The namespace is kept by the file alone.
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			done <- result{err: os.NewSyscallError("unshare", err)}
-			return
+			return false, os.NewSyscallError("unshare", err)
 		}
-		f, err := os.Open("/proc/thread-self/ns/net")
-		done <- result{f, err}
-	}()
-	r := <-done
-	if r.err != nil {
-		tb.Fatal(r.err)
+		ns.File, err = os.Open("/proc/thread-self/ns/net")
+		return false, err
+	})
+	if err != nil {
+		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { r.f.Close() })
-	ns := &NS{File: r.f}
+	tb.Cleanup(func() { ns.File.Close() })
 	ns.Run(tb, "ip", "link", "set", "lo", "up")
 	return ns
 }
