@@ -43,7 +43,10 @@ func (h *Handler) Handle(tr *trap.Trap) error {
 	if err != nil || name == "" {
 		return tr.Continue()
 	}
-	index := w.Resolve(0, name)
+	index, err := w.Resolve(0, name)
+	if err != nil {
+		return tr.Fail(unix.ETIMEDOUT)
+	}
 	if index == 0 {
 		return tr.Continue()
 	}

@@ -2,13 +2,17 @@ package nlsock
 
 import (
 	"log/slog"
+	"net"
 	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"ipoib/compat/redirect/filter"
+	"ipoib/compat/redirect/internal/redirecttest"
 	"ipoib/compat/redirect/notify"
 	"ipoib/compat/redirect/tracee"
 	"ipoib/compat/redirect/trap"
@@ -21,10 +25,17 @@ import (
 // newSocket returns the entry of a real netlink socket, without a service.
 func newSocket(t *testing.T) (*Socket, int) {
 	t.Helper()
-	client, err := upstream.NewClient(t.TempDir() + "/none.sock")
+	return newSocketOf(t, t.TempDir()+"/none.sock", 0)
+}
+
+// newSocketOf is newSocket with a service that may take some time to answer.
+func newSocketOf(t *testing.T, path string, timeout time.Duration) (*Socket, int) {
+	t.Helper()
+	client, err := upstream.NewClient(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	client.Timeout = timeout
 	t.Cleanup(func() { _ = client.Close() })
 	table := NewTable(client, filter.Range{Lo: 960, Hi: 1024}, slog.New(slog.DiscardHandler))
 	ns, err := os.Open("/proc/self/ns/net")
@@ -328,4 +339,48 @@ func message(l *rtlink.Link) []byte {
 	var e nl.Encoder
 	l.Append(&e)
 	return wire.Append(nil, netlink.Header{Type: rtlink.NewLink}, e.Bytes())
+}
+
+// What concerns links is refused while the service does not answer: the kernel
+// would tell of TUNs.
+func TestNoAnswer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	silent, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	s, fd := newSocketOf(t, path, time.Millisecond)
+	tr, _ := redirecttest.Call(t, unix.SYS_SENDTO)
+	snd := &sender{s: s, tr: tr, fd: fd, port: 7}
+	request := func(typ netlink.HeaderType, flags netlink.HeaderFlags, index byte) wire.Message {
+		body := make([]byte, rtlink.HeaderLen) // struct ndmsg is shorter and begins alike
+		body[0], body[4] = unix.AF_INET, index
+		b := wire.Append(nil, netlink.Header{Type: typ, Flags: netlink.Request | flags, Sequence: 3}, body)
+		return wire.Split(b)[0]
+	}
+	for name, m := range map[string]wire.Message{
+		"links":       request(rtlink.GetLink, netlink.Dump, 0),
+		"a change":    request(rtlink.SetLink, 0, 5),
+		"neighbours":  request(wire.GetNeigh, netlink.Dump, 0),
+		"a neighbour": request(wire.DelNeigh, 0, 5),
+	} {
+		do := snd.own(&m)
+		if do == nil {
+			t.Errorf("%s: left to the kernel", name)
+			continue
+		}
+		ds := do()
+		if len(ds) != 1 {
+			t.Errorf("%s: %d datagrams", name, len(ds))
+			continue
+		}
+		if a := wire.Split(ds[0])[0]; a.Sequence != 3 || a.PID != 7 || unix.Errno(a.Errno()) != unix.ETIMEDOUT {
+			t.Errorf("%s: %+v, errno %d", name, a.Header, a.Errno())
+		}
+	}
+	// A request about nothing of the service's is the kernel's.
+	if m := request(rtlink.GetLink, 0, 1); snd.own(&m) != nil {
+		t.Error("a request for one link is answered")
+	}
 }

@@ -1,19 +1,19 @@
 package nlsock
 
 import (
+	"errors"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"syscall"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"ipoib/compat/redirect/upstream"
 	"ipoib/compat/redirect/wire"
 	"ipoib/nl"
 	"ipoib/nl/ethnl"
-	"ipoib/nl/ipoibnl"
 	"ipoib/nl/rtlink"
 )
 
@@ -30,32 +30,59 @@ func (s *sender) own(m *wire.Message) func() [][]byte {
 	sub := wire.RouteSubject(m)
 	switch sub.Class {
 	case wire.LinkChange:
-		if s.ownLink(&sub) {
+		own, err := s.ownLink(&sub)
+		if err != nil {
+			return s.refuse(m, err)
+		}
+		if own {
 			return func() [][]byte { return s.forwardLink(m) }
 		}
 	case wire.LinkDump:
-		if d, err := w.LinkDump(s.options(), m); err == nil && d != nil {
-			s.dump(m, d)
-		}
+		d, err := w.LinkDump(s.options(), m)
+		return s.dump(m, d, err)
 	case wire.NeighDump:
-		s.neighDump(m, sub.Index)
+		d, err := s.neighDump(m, sub.Index)
+		return s.dump(m, d, err)
 	case wire.NeighGet, wire.NeighChange:
 		r := wire.ParseNeigh(m)
-		if sub.Index > 0 && !r.Proxy() && w.Resolve(sub.Index, "") != 0 {
+		if sub.Index <= 0 || r.Proxy() {
+			return nil
+		}
+		index, err := w.Resolve(sub.Index, "")
+		if err != nil {
+			return s.refuse(m, err)
+		}
+		if index != 0 {
 			return func() [][]byte { return s.neighbour(m, sub, &r) }
 		}
 	}
 	return nil
 }
 
-// dump notes that the answer to a request is to show the service's part.
-func (s *sender) dump(m *wire.Message, d *wire.Dump) {
+// refuse answers a request with the errno of an error: what the kernel would
+// answer is not true of the service's links.
+func (s *sender) refuse(m *wire.Message, err error) func() [][]byte {
+	return func() [][]byte {
+		return [][]byte{wire.Ack(m.Raw, s.port, int(errnoOf(err)), s.options().CapAck)}
+	}
+}
+
+// dump has the kernel's answer to a request show the service's part, unless that
+// is nil, or refuses it.
+func (s *sender) dump(m *wire.Message, d *wire.Dump, err error) func() [][]byte {
+	if errors.Is(err, upstream.ErrNoAnswer) {
+		return s.refuse(m, err)
+	}
+	if err != nil || d == nil {
+		return nil
+	}
 	s.s.lock(s.tr)
 	defer s.s.mu.Unlock()
 	if len(s.s.patch.Dumps) > 64 {
 		clear(s.s.patch.Dumps) // of a program that does not read
 	}
 	s.s.patch.Dumps[m.Sequence] = d
+	return nil
 }
 
 // stacked are kinds of links that the kernel's driver does not let be put on
@@ -87,23 +114,22 @@ func infiniband(w *world, index int32) bool {
 }
 
 // ownLink reports whether a change of a link is for the service.
-func (s *sender) ownLink(sub *wire.Subject) bool {
+func (s *sender) ownLink(sub *wire.Subject) (bool, error) {
 	w := s.s.world
-	if sub.Named() && w.Resolve(sub.Index, sub.Name) != 0 {
-		return true
+	if index, err := w.Resolve(sub.Index, sub.Name); err != nil || index != 0 {
+		return true, err
 	}
-	switch {
-	case !sub.Create:
-		return false
-	case sub.Kind == rtlink.KindIPoIB:
-		if sub.Parent == 0 || w.Resolve(sub.Parent, "") != 0 {
-			return w.Running()
-		}
-		return !infiniband(w, sub.Parent) && w.Running()
-	case slices.Contains(stacked, sub.Kind):
-		return sub.Parent != 0 && w.Resolve(sub.Parent, "") != 0
+	if !sub.Create || sub.Kind != rtlink.KindIPoIB && !slices.Contains(stacked, sub.Kind) {
+		return false, nil
 	}
-	return false
+	parent, err := w.Resolve(sub.Parent, "")
+	if err != nil {
+		return false, err
+	}
+	if sub.Kind != rtlink.KindIPoIB {
+		return parent != 0, nil
+	}
+	return (sub.Parent == 0 || parent != 0 || !infiniband(w, sub.Parent)) && w.Running(), nil
 }
 
 // forwardLink sends a change of a link to the service. A namespace that it
@@ -140,7 +166,11 @@ func (s *sender) forward(proto int, raw, sent []byte) [][]byte {
 	ds, err := s.s.world.Exchange(proto, s.options(), raw)
 	if err != nil {
 		s.s.table.log.Debug("the service did not answer", "err", err)
-		return [][]byte{wire.Ack(sent, s.port, int(syscall.ECONNRESET), s.options().CapAck)}
+		errno := syscall.ECONNRESET
+		if errors.Is(err, upstream.ErrNoAnswer) {
+			errno = errnoOf(err)
+		}
+		return [][]byte{wire.Ack(sent, s.port, int(errno), s.options().CapAck)}
 	}
 	for _, d := range ds {
 		for _, m := range wire.Split(d) {
@@ -170,7 +200,11 @@ func (s *sender) ownGeneric(m *wire.Message) func() [][]byte {
 	}
 	switch sub.Class {
 	case wire.Ethtool:
-		if !sub.Named() || w.Resolve(sub.Index, sub.Name) == 0 {
+		index, err := w.Resolve(sub.Index, sub.Name)
+		if err != nil {
+			return s.refuse(m, err)
+		}
+		if index == 0 {
 			if wire.Features(m) {
 				s.s.table.procs.features(s.tr.TID, false)
 			}
@@ -185,9 +219,8 @@ func (s *sender) ownGeneric(m *wire.Message) func() [][]byte {
 		if wire.Features(m) {
 			s.s.table.procs.features(s.tr.TID, false)
 		}
-		if d, err := w.EthtoolDump(s.options(), m, kernel.ID); err == nil && d != nil {
-			s.dump(m, d)
-		}
+		d, err := w.EthtoolDump(s.options(), m, kernel.ID)
+		return s.dump(m, d, err)
 	}
 	return nil
 }
@@ -219,73 +252,4 @@ func (s *sender) forwardGeneric(m *wire.Message, layout *wire.Layout) [][]byte {
 		out[i] = b
 	}
 	return out
-}
-
-// neighDump prepares the dump of a neighbour table.
-func (s *sender) neighDump(m *wire.Message, index int32) {
-	w, r := s.s.world, wire.ParseNeigh(m)
-	links, err := w.Links()
-	if err != nil || len(links) == 0 || r.Proxy() {
-		return
-	}
-	d := &wire.Dump{Ours: make(map[int32]bool, len(links))}
-	for _, l := range links {
-		d.Ours[l.Index] = true
-	}
-	if index == 0 || d.Ours[index] {
-		list, err := w.Neighbours(index)
-		if err != nil {
-			return
-		}
-		for _, n := range list {
-			if r.Match(&n) {
-				d.Items = append(d.Items, wire.NeighItem(&n))
-			}
-		}
-	}
-	s.dump(m, d)
-}
-
-// neighbour answers a request about one neighbour.
-func (s *sender) neighbour(m *wire.Message, sub wire.Subject, r *wire.NeighRequest) [][]byte {
-	w, opts := s.s.world, s.options()
-	ack := func(err error) [][]byte {
-		if err == nil && m.Flags&netlink.Acknowledge == 0 {
-			return nil
-		}
-		errno := 0
-		if err != nil {
-			errno = int(errnoOf(err))
-		}
-		return [][]byte{wire.Ack(m.Raw, s.port, errno, opts.CapAck)}
-	}
-	n := ipoibnl.Neigh{Ifindex: uint32(sub.Index), IP: r.IP, Addr: r.Addr}
-	switch {
-	case sub.Class == wire.NeighChange && !opts.Privileged:
-		return ack(syscall.EPERM)
-	case !r.IP.IsValid():
-		return ack(syscall.EINVAL)
-	case m.Type == wire.DelNeigh:
-		return ack(w.DeleteNeighbour(opts, n))
-	}
-	list, err := w.Neighbours(sub.Index)
-	if err != nil {
-		return ack(err)
-	}
-	at := slices.IndexFunc(list, func(have ipoibnl.Neigh) bool { return have.IP == r.IP })
-	if sub.Class == wire.NeighGet {
-		if at < 0 {
-			return ack(syscall.ENOENT)
-		}
-		it := wire.NeighItem(&list[at])
-		reply := it.Message(netlink.Header{Sequence: m.Sequence, PID: s.port})
-		return append([][]byte{reply}, ack(nil)...)
-	}
-	switch {
-	case at >= 0 && m.Flags&netlink.Excl != 0:
-		return ack(syscall.EEXIST)
-	case at < 0 && m.Flags&netlink.Create == 0:
-		return ack(syscall.ENOENT)
-	}
-	return ack(w.SetNeighbour(opts, n))
 }

@@ -51,6 +51,8 @@ type Socket struct {
 	ino    uint64
 	proto  int
 	world  *world
+	// made is when the entry was made: the descriptor follows.
+	made time.Time
 
 	// mu serializes receives and guards what follows.
 	mu sync.Mutex
@@ -223,7 +225,7 @@ func (t *Table) register(fd, proto int, w *world) (*Socket, error) {
 	if s := t.sockets[c]; s != nil {
 		return s, nil
 	}
-	s := &Socket{table: t, cookie: c, ino: inode(fd), proto: proto, world: w}
+	s := &Socket{table: t, cookie: c, ino: inode(fd), proto: proto, world: w, made: time.Now()}
 	s.patch.init(s)
 	t.sockets[c] = s
 	w.sockets++
@@ -303,7 +305,7 @@ func (t *Table) reap() {
 	}
 	t.mu.Unlock()
 	for _, s := range list {
-		if s.alive() {
+		if time.Since(s.made) < idleTime || s.alive() {
 			continue
 		}
 		t.mu.Lock()

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -19,17 +20,22 @@ import (
 // ErrNoService is returned when no service listens.
 var ErrNoService = errors.New("upstream: no service runs")
 
-// Limits of waiting for the service.
-const (
-	dialTimeout   = 3 * time.Second
-	answerTimeout = 20 * time.Second
-)
+// ErrNoAnswer is returned when a service runs that does not answer in time. Its
+// errno is ETIMEDOUT.
+var ErrNoAnswer = fmt.Errorf("upstream: the service does not answer: %w", syscall.ETIMEDOUT)
+
+// answerTimeout is how long the service may take where the client says nothing
+// else.
+const answerTimeout = 20 * time.Second
 
 // Client knows the service.
 type Client struct {
 	// Yield, if it is set, is called before the service is waited for: that
 	// may depend on other calls being answered.
 	Yield func()
+	// Timeout, if it is set before the first request, is how long the service
+	// may take to answer; otherwise that is 20 seconds.
+	Timeout time.Duration
 
 	path string
 	own  *os.File // the network namespace that this process is in
@@ -132,6 +138,21 @@ func (w *World) Inside(fn func() error) error {
 	})
 }
 
+func (c *Client) timeout() time.Duration {
+	if c.Timeout > 0 {
+		return c.Timeout
+	}
+	return answerTimeout
+}
+
+// late returns ErrNoAnswer for an error of waiting for too long.
+func late(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return ErrNoAnswer
+	}
+	return err
+}
+
 func (c *Client) yield() {
 	if c.Yield != nil {
 		c.Yield()
@@ -145,7 +166,7 @@ func (w *World) dial(k key, groups uint32) (conn *nl.Conn, err error) {
 		ExtAck: k.ExtAck, CapAck: k.CapAck, StrictCheck: k.Strict, Unprivileged: !k.Privileged,
 	}
 	w.client.yield()
-	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), w.client.timeout())
 	defer cancel()
 	err = w.Inside(func() error {
 		var derr error
@@ -155,7 +176,7 @@ func (w *World) dial(k key, groups uint32) (conn *nl.Conn, err error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, ErrNoService
 	}
-	return conn, err
+	return conn, late(err)
 }
 
 // take returns a connection; fresh is set when it was made for this request.
@@ -197,19 +218,17 @@ func (w *World) lost() {
 	clear(w.others)
 }
 
-// Running reports whether a service runs.
+// Running reports whether a service runs, be it one that does not answer.
 func (w *World) Running() bool {
 	k := key{proto: nl.ProtoRoute}
 	conn, fresh, err := w.take(k)
-	if err != nil {
-		return false
-	}
-	if !fresh && hungUp(conn) {
+	if err == nil && !fresh && hungUp(conn) {
 		_ = conn.Close()
 		w.lost()
-		if conn, _, err = w.take(k); err != nil {
-			return false
-		}
+		conn, _, err = w.take(k)
+	}
+	if err != nil {
+		return errors.Is(err, ErrNoAnswer)
 	}
 	w.put(k, conn)
 	return true
@@ -255,7 +274,7 @@ func (w *World) Exchange(proto int, opts Options, msg []byte) ([][]byte, error) 
 		}
 		_ = conn.Close()
 		if fresh || sent {
-			return nil, err
+			return nil, late(err)
 		}
 		w.lost() // a connection to a service that went meanwhile
 	}
@@ -291,7 +310,7 @@ func (c *Client) exchange(conn *nl.Conn, msg []byte) (out [][]byte, sent bool, e
 		if !waiting && !ready(conn, patience) {
 			waiting = true
 			c.yield()
-			if err := conn.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
+			if err := conn.SetReadDeadline(time.Now().Add(c.timeout())); err != nil {
 				return nil, true, err
 			}
 		}

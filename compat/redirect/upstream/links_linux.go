@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"maps"
 	"syscall"
 
@@ -50,11 +51,15 @@ func (w *World) ask(proto int, opts Options, msg []byte) (out []wire.Message, er
 	return out, nil
 }
 
-// find asks for a link by index or name.
-func (w *World) find(index int32, name string) (int32, []byte) {
+// find asks for a link by index or name; 0 is none of the service's. The only
+// error is ErrNoAnswer.
+func (w *World) find(index int32, name string) (int32, []byte, error) {
 	ms, err := w.ask(nl.ProtoRoute, Options{}, linkRequest(0, index, name))
+	if errors.Is(err, ErrNoAnswer) {
+		return 0, nil, ErrNoAnswer
+	}
 	if err != nil || len(ms) == 0 || len(ms[0].Payload()) < rtlink.HeaderLen {
-		return 0, nil
+		return 0, nil, nil
 	}
 	body := ms[0].Payload()
 	i := int32(native.Uint32(body[4:]))
@@ -62,12 +67,16 @@ func (w *World) find(index int32, name string) (int32, []byte) {
 	defer w.mu.Unlock()
 	w.last[i] = body
 	delete(w.others, i)
-	return i, body
+	return i, body, nil
 }
 
-// Link implements wire.View.
+// Link implements wire.View. Of a service that does not answer it is what was
+// last known.
 func (w *World) Link(index int32) []byte {
-	_, body := w.find(index, "")
+	_, body, err := w.find(index, "")
+	if err != nil {
+		return w.Gone(index)
+	}
 	return body
 }
 
@@ -99,17 +108,16 @@ func (w *World) Other(index int32) bool {
 }
 
 // Resolve returns the index of the service's link that a subject names, 0 if
-// that is none of them.
-func (w *World) Resolve(index int32, name string) int32 {
+// that is none of them. The only error is ErrNoAnswer.
+func (w *World) Resolve(index int32, name string) (int32, error) {
 	switch {
 	case index > 0:
-		index, _ = w.find(index, "")
-	case index == 0 && name != "":
-		index, _ = w.find(0, name)
-	default:
-		return 0
+		name = ""
+	case index < 0 || name == "":
+		return 0, nil
 	}
-	return index
+	index, _, err := w.find(index, name)
+	return index, err
 }
 
 // Links returns the service's links with what it says of them. Their order is

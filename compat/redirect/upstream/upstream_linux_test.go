@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mdlayher/netlink"
 
@@ -52,8 +53,8 @@ func TestLinks(t *testing.T) {
 		{0, "", 0}, {99, "", 0}, {-5, "", 0}, {-5, "ib0", 0}, {0, "ib1", 0}, {1, "", 0},
 		{0, "a name that is longer than those of the kernel", 0},
 	} {
-		if got := w.Resolve(tt.index, tt.name); got != tt.want {
-			t.Errorf("%d %q: %d", tt.index, tt.name, got)
+		if got, err := w.Resolve(tt.index, tt.name); got != tt.want || err != nil {
+			t.Errorf("%d %q: %d, %v", tt.index, tt.name, got, err)
 		}
 	}
 	l, err := rtlink.Decode(w.Link(index))
@@ -264,14 +265,21 @@ func TestSubscribe(t *testing.T) {
 func TestRestart(t *testing.T) {
 	s := redirecttest.Start(t)
 	w := s.World()
-	if w.Resolve(0, "ib0") == 0 {
+	resolve := func() int32 {
+		index, err := w.Resolve(0, "ib0")
+		if err != nil {
+			t.Error(err)
+		}
+		return index
+	}
+	if resolve() == 0 {
 		t.Fatal("no ib0")
 	}
 	if _, err := w.Ethtool(); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop()
-	if w.Running() || w.Resolve(0, "ib0") != 0 {
+	if w.Running() || resolve() != 0 {
 		t.Error("still there")
 	}
 	if _, err := w.Links(); !errors.Is(err, upstream.ErrNoService) {
@@ -284,8 +292,59 @@ func TestRestart(t *testing.T) {
 	if err := os.Rename(next.Path, s.Path); err != nil {
 		t.Fatal(err)
 	}
-	if !w.Running() || w.Resolve(0, "ib0") == 0 {
+	if !w.Running() || resolve() == 0 {
 		t.Error("the next one is not found")
+	}
+}
+
+// A service that is stopped is neither none nor one without links.
+func TestNoAnswer(t *testing.T) {
+	s := redirecttest.Start(t)
+	client, err := upstream.NewClient(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = client.Close() }()
+	client.Timeout = 10 * time.Millisecond
+	ns, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := client.World(ns, true)
+	defer w.Close()
+	index := int32(s.IB0.Info().Ifindex)
+	// On a busy machine a service that lives may take longer.
+	var link []byte
+	for end := time.Now().Add(time.Minute); link == nil && time.Now().Before(end); {
+		link = w.Link(index)
+	}
+	if link == nil {
+		t.Fatal("no link")
+	}
+	s.Stop()
+	silent, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: s.Path, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	if !w.Running() {
+		t.Error("it does not run")
+	}
+	if got := w.Link(index); !bytes.Equal(got, link) {
+		t.Errorf("%x", got)
+	}
+	_, byIndex := w.Resolve(index, "")
+	_, byName := w.Resolve(0, "ib0")
+	_, links := w.Links()
+	_, dump := w.LinkDump(upstream.Options{}, request(rtlink.GetLink, netlink.Dump, 0, nil))
+	_, family := w.Ethtool()
+	for what, err := range map[string]error{"index": byIndex, "name": byName, "links": links, "dump": dump, "family": family} {
+		if !errors.Is(err, upstream.ErrNoAnswer) || !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if index, err := w.Resolve(0, ""); index != 0 || err != nil {
+		t.Errorf("nothing: %d, %v", index, err)
 	}
 }
 
