@@ -87,6 +87,7 @@ func decodeLink(b []byte) (linkMessage, error) {
 		Index:    int(int32(binary.NativeEndian.Uint32(b[4:]))),
 		Up:       flags&unix.IFF_UP != 0,
 		Carrier:  flags&unix.IFF_LOWER_UP != 0,
+		Running:  flags&unix.IFF_RUNNING != 0,
 		AllMulti: flags&unix.IFF_ALLMULTI != 0,
 		Promisc:  flags&unix.IFF_PROMISC != 0,
 	}}

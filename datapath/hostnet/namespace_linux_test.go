@@ -177,7 +177,7 @@ func (l ipLink) link() Link {
 	has := func(f string) bool { return slices.Contains(l.Flags, f) }
 	got := Link{
 		Index: l.Ifindex, Name: l.Ifname, Alias: l.Ifalias, MTU: l.MTU, TxQueueLen: l.Txqlen, Kind: l.Linkinfo.Kind,
-		Up: has("UP"), Carrier: has("LOWER_UP"), AllMulti: has("ALLMULTI"), Promisc: has("PROMISC"),
+		Up: has("UP"), Carrier: has("LOWER_UP"), Running: has("UP") && !has("NO-CARRIER"), AllMulti: has("ALLMULTI"), Promisc: has("PROMISC"),
 	}
 	for n, name := range linkTypes {
 		if name == l.LinkType {

@@ -15,9 +15,10 @@ type Link struct {
 	// Kind is the kind of a virtual link, such as "tun", else "".
 	Kind string
 	// Up is the administrative state (IFF_UP); Carrier is the state of the
-	// line, which shows only while the link is up (IFF_LOWER_UP); AllMulti and
-	// Promisc are the flags of that name.
-	Up, Carrier, AllMulti, Promisc bool
+	// line, which shows only while the link is up (IFF_LOWER_UP); Running comes
+	// somewhat later, when the kernel sends by the link (IFF_RUNNING); AllMulti
+	// and Promisc are the flags of that name.
+	Up, Carrier, Running, AllMulti, Promisc bool
 	// MTU is in octets, TxQueueLen in packets.
 	MTU, TxQueueLen int
 	// Alias is the interface alias (ip link set alias).

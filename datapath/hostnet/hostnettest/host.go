@@ -54,7 +54,7 @@ func (h *Host) AddNamespace(tb testing.TB, name string) *Namespace {
 		tb.Fatal(err)
 	}
 	s.links[1] = &link{Link: hostnet.Link{
-		Index: 1, Name: "lo", Type: 772, Up: true, Carrier: true, MTU: 65536, TxQueueLen: 1000,
+		Index: 1, Name: "lo", Type: 772, Up: true, Carrier: true, Running: true, MTU: 65536, TxQueueLen: 1000,
 	}}
 	s.lastIndex = 1
 	h.spaces = append(h.spaces, s)

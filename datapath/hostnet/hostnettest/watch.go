@@ -133,6 +133,7 @@ func (s *space) event(e hostnet.Event) {
 func (s *space) announce(l *link) {
 	if l.tun != nil || l.lineUp {
 		l.Carrier = l.Up && l.lineUp // IFF_LOWER_UP is not shown when down
+		l.Running = l.Carrier
 	}
 	s.each(func(w *watcher) { w.link(l.Link) })
 }

@@ -226,7 +226,8 @@ func (l *Lab) host(cl *ipoibnl.Client, have map[string]ipoibnl.HCA, i int) error
 	return nil
 }
 
-// wait waits until the interfaces of all hosts have carrier.
+// wait waits until the kernel sends by the interfaces of all hosts, somewhat
+// after they have carrier.
 func (l *Lab) wait(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, upWait)
 	defer cancel()
@@ -240,7 +241,7 @@ func (l *Lab) wait(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		if ib0.Carrier {
+		if ib0.Running {
 			i++
 			continue
 		}
