@@ -1,7 +1,6 @@
 package ipoibface
 
 import (
-	"context"
 	"errors"
 	"syscall"
 	"testing"
@@ -15,9 +14,8 @@ import (
 	"ipoib/nl/genl"
 	"ipoib/nl/ipoibnl"
 	"ipoib/nl/nltest"
-	"ipoib/rdma"
 	"ipoib/rdma/soft"
-	"ipoib/rdma/soft/sm"
+	"ipoib/rdma/soft/sm/smtest"
 )
 
 // world is a service in memory and in virtual time: one adapter with the
@@ -90,25 +88,8 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, net: hostnettest.New(t)}
 	w.ns = w.net.AddNamespace(t, "h1")
-	w.fab = soft.NewFabric(soft.Options{Seed: 7})
-	sw, err := w.fab.AddSwitch(soft.SwitchConfig{NodeGUID: 0x0002c90300a0b000, Ports: 4, Desc: "switch one"})
-	w.must(err)
-	mgr, err := sm.New(sw.ManagementPort(), sm.Config{})
-	w.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		_ = mgr.Run(ctx)
-		close(done)
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	w.hca, err = w.fab.AddHCA(soft.HCAConfig{
-		Name: "soft0", NodeGUID: 0x0002c90300a0b0c0, PortGUIDs: []rdma.GUID{0x0002c90300a0b0c1}, Desc: "host one",
-	})
-	w.must(err)
-	t.Cleanup(func() { _ = w.hca.Close() })
-	_, err = w.fab.Connect(w.hca.At(1), sw.At(1))
-	w.must(err)
+	fabric := smtest.New(t, soft.HCAConfig{Desc: "host one"})
+	w.fab, w.hca = fabric.Fabric, fabric.HCA
 	w.drv = datapath.New(datapath.System{Host: w.net, OpenTUN: w.net.OpenTUN, Seed: 3}, datapath.Params{})
 	port, err := w.hca.Port(1)
 	w.must(err)
@@ -118,7 +99,7 @@ func newWorld(t *testing.T) *world {
 	w.must(err)
 	w.srv = nltest.NewServer(t, nl.Config{})
 	_, err = Register(genl.New(w.srv), Config{
-		Driver: w.drv, Fabric: w.fab, SM: mgr, Service: w, Params: modparam.New(w.drv),
+		Driver: w.drv, Fabric: w.fab, SM: fabric.SM, Service: w, Params: modparam.New(w.drv),
 		FollowLog: func(n int, fn func(ipoibnl.LogLine)) func() { return w.follow(n, fn) },
 	})
 	w.must(err)

@@ -21,7 +21,7 @@ import (
 	"ipoib/nl/rtnl"
 	"ipoib/rdma"
 	"ipoib/rdma/soft"
-	"ipoib/rdma/soft/sm"
+	"ipoib/rdma/soft/sm/smtest"
 )
 
 // world is a host with one adapter on a managed fabric, and the face of its
@@ -56,34 +56,17 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, net: hostnettest.New(t)}
 	w.ns = w.net.AddNamespace(t, "h1")
-	fabric := soft.NewFabric(soft.Options{Seed: 7})
-	sw, err := fabric.AddSwitch(soft.SwitchConfig{NodeGUID: 0x0002c90300a0b000, Ports: 4})
-	w.must(err)
-	mgr, err := sm.New(sw.ManagementPort(), sm.Config{})
-	w.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		_ = mgr.Run(ctx)
-		close(done)
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	hca, err := fabric.AddHCA(soft.HCAConfig{
-		Name: "soft0", NodeGUID: 0x0002c90300a0b0c0, PortGUIDs: []rdma.GUID{0x0002c90300a0b0c1},
-	})
-	w.must(err)
-	t.Cleanup(func() { _ = hca.Close() })
-	_, err = fabric.Connect(hca.At(1), sw.At(1))
-	w.must(err)
+	fabric := smtest.New(t, soft.HCAConfig{})
 	w.drv = datapath.New(datapath.System{
 		Host: w.net, OpenTUN: w.net.OpenTUN, Seed: 3,
-		RequestPKey: func(p rdma.Port, k rdma.PKey) { _ = mgr.Allow(p.GUID(), k) },
-		ReleasePKey: func(p rdma.Port, k rdma.PKey) { _ = mgr.Disallow(p.GUID(), k) },
+		RequestPKey: func(p rdma.Port, k rdma.PKey) { _ = fabric.SM.Allow(p.GUID(), k) },
+		ReleasePKey: func(p rdma.Port, k rdma.PKey) { _ = fabric.SM.Disallow(p.GUID(), k) },
 	}, datapath.Params{})
 	w.srv = nltest.NewServer(t, nl.Config{})
+	var err error
 	w.face, err = Register(rtnl.NewTable(w.srv), Config{Driver: w.drv, Host: w.net})
 	w.must(err)
-	port, err := hca.Port(1)
+	port, err := fabric.HCA.Port(1)
 	w.must(err)
 	ns, err := w.net.ByName("h1")
 	w.must(err)

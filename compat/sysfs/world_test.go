@@ -2,7 +2,6 @@ package sysfs
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -23,7 +22,7 @@ import (
 	"ipoib/datapath/hostnet/hostnettest"
 	"ipoib/rdma"
 	"ipoib/rdma/soft"
-	"ipoib/rdma/soft/sm"
+	"ipoib/rdma/soft/sm/smtest"
 )
 
 // Threads of the tests: root of the host's namespace, one without
@@ -84,33 +83,12 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, net: hostnettest.New(t), lower: t.TempDir()}
 	w.home = w.net.AddNamespace(t, "home")
 	w.ns = w.net.AddNamespace(t, "h1")
-	fabric := soft.NewFabric(soft.Options{Seed: 7})
-	w.fab = fabric
-	sw, err := fabric.AddSwitch(soft.SwitchConfig{NodeGUID: 0x0002c90300a0b000, Ports: 4})
-	w.must(err)
-	mgr, err := sm.New(sw.ManagementPort(), sm.Config{})
-	w.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		_ = mgr.Run(ctx)
-		close(done)
-	}()
-	t.Cleanup(func() { cancel(); <-done })
-	w.hca, err = fabric.AddHCA(soft.HCAConfig{
-		Name: "soft0", NodeGUID: 0x0002c90300a0b0c0, Ports: 2, Desc: "host1 soft0",
-		PortGUIDs: []rdma.GUID{0x0002c90300a0b0c1, 0x0002c90300a0b0c2},
-	})
-	w.must(err)
-	t.Cleanup(func() { _ = w.hca.Close() })
-	for n := 1; n <= 2; n++ {
-		_, err = fabric.Connect(w.hca.At(n), sw.At(n))
-		w.must(err)
-	}
+	fabric := smtest.New(t, soft.HCAConfig{Ports: 2, Desc: "host1 soft0"})
+	w.fab, w.hca = fabric.Fabric, fabric.HCA
 	w.drv = datapath.New(datapath.System{
 		Host: w.net, OpenTUN: w.net.OpenTUN, Seed: 3,
-		RequestPKey: func(p rdma.Port, k rdma.PKey) { _ = mgr.Allow(p.GUID(), k) },
-		ReleasePKey: func(p rdma.Port, k rdma.PKey) { _ = mgr.Disallow(p.GUID(), k) },
+		RequestPKey: func(p rdma.Port, k rdma.PKey) { _ = fabric.SM.Allow(p.GUID(), k) },
+		ReleasePKey: func(p rdma.Port, k rdma.PKey) { _ = fabric.SM.Disallow(p.GUID(), k) },
 	}, datapath.Params{})
 	for n, i := range []**datapath.Interface{&w.ib0, &w.ib1} {
 		port, err := w.hca.Port(n + 1)
@@ -120,6 +98,7 @@ func newWorld(t *testing.T) *world {
 		*i, err = w.drv.AddPort(datapath.PortConfig{Port: port, NS: ns, Name: "ib" + string(rune('0'+n))})
 		w.must(err)
 	}
+	var err error
 	w.tree, err = New(Config{
 		Driver: w.drv, Params: modparam.New(w.drv), Guard: w,
 		Home:     func() (hostnet.Namespace, error) { return w.net.ByName("home") },

@@ -8,7 +8,6 @@
 package ethtooltest
 
 import (
-	"context"
 	"testing"
 
 	"ipoib/compat/ipoibface"
@@ -22,7 +21,7 @@ import (
 	"ipoib/rdma"
 	"ipoib/rdma/mad"
 	"ipoib/rdma/soft"
-	"ipoib/rdma/soft/sm"
+	"ipoib/rdma/soft/sm/smtest"
 )
 
 // Options say what a Host has.
@@ -68,7 +67,8 @@ func New(tb testing.TB, o Options) *Host {
 	}
 	sys := datapath.System{Host: h.Net, OpenTUN: h.Net.OpenTUN, Seed: 1}
 	if o.Managed {
-		h.manage(tb, sw, &sys)
+		m := smtest.Run(tb, sw)
+		sys.RequestPKey = func(p rdma.Port, k rdma.PKey) { _ = m.Allow(p.GUID(), k) }
 	} else {
 		sys.NewSubnetAdmin = func(rdma.Port, func()) (datapath.SubnetAdmin, error) { return mute{}, nil }
 	}
@@ -96,17 +96,6 @@ func check(tb testing.TB, err error) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-}
-
-// manage starts a subnet manager on the switch.
-func (h *Host) manage(tb testing.TB, sw *soft.Switch, sys *datapath.System) {
-	m, err := sm.New(sw.ManagementPort(), sm.Config{})
-	check(tb, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = m.Run(ctx) }()
-	tb.Cleanup(func() { cancel(); <-done; _ = m.Close() })
-	sys.RequestPKey = func(p rdma.Port, k rdma.PKey) { _ = m.Allow(p.GUID(), k) }
 }
 
 // Dial connects a process in the namespace of the interfaces; admin gives it

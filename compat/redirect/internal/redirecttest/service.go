@@ -18,9 +18,8 @@ import (
 	"ipoib/nl/ipoibnl"
 	"ipoib/nl/nltest"
 	"ipoib/nl/rtnl"
-	"ipoib/rdma"
 	"ipoib/rdma/soft"
-	"ipoib/rdma/soft/sm"
+	"ipoib/rdma/soft/sm/smtest"
 )
 
 // Service is a service with one adapter and the interface IB0, whose host is in
@@ -43,28 +42,10 @@ func Start(tb testing.TB) *Service {
 	s := &Service{tb: tb, Peer: nltest.NewPeer()}
 	host := hostnettest.New(tb)
 	s.ns = host.AddNamespace(tb, "h1")
-	fabric := soft.NewFabric(soft.Options{Seed: 7})
-	sw, err := fabric.AddSwitch(soft.SwitchConfig{NodeGUID: 0x0002c90300a0b000, Ports: 4})
-	s.must(err)
-	mgr, err := sm.New(sw.ManagementPort(), sm.Config{})
-	s.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
-	swept := make(chan struct{})
-	go func() {
-		_ = mgr.Run(ctx)
-		close(swept)
-	}()
-	tb.Cleanup(func() { cancel(); <-swept })
-	hca, err := fabric.AddHCA(soft.HCAConfig{
-		Name: "soft0", NodeGUID: 0x0002c90300a0b0c0, PortGUIDs: []rdma.GUID{0x0002c90300a0b0c1},
-	})
-	s.must(err)
-	tb.Cleanup(func() { _ = hca.Close() })
-	_, err = fabric.Connect(hca.At(1), sw.At(1))
-	s.must(err)
+	fabric := smtest.New(tb, soft.HCAConfig{})
 	s.Driver = datapath.New(datapath.System{Host: host, OpenTUN: host.OpenTUN, Seed: 3}, datapath.Params{})
 	tb.Cleanup(func() { s.Driver.Close(false) })
-	port, err := hca.Port(1)
+	port, err := fabric.HCA.Port(1)
 	s.must(err)
 	ns, err := host.ByName("h1")
 	s.must(err)
@@ -81,7 +62,7 @@ func Start(tb testing.TB) *Service {
 	_, err = ethtoolsrv.Register(families, ethtoolsrv.Config{Driver: s.Driver})
 	s.must(err)
 	_, err = ipoibface.Register(families, ipoibface.Config{
-		Driver: s.Driver, Fabric: fabric, SM: mgr, Service: about{}, Params: modparam.New(s.Driver),
+		Driver: s.Driver, Fabric: fabric.Fabric, SM: fabric.SM, Service: about{}, Params: modparam.New(s.Driver),
 	})
 	s.must(err)
 	// A unix socket's path is short.
@@ -93,7 +74,7 @@ func Start(tb testing.TB) *Service {
 	s.must(err)
 	ended := make(chan struct{})
 	go func() {
-		_ = srv.Serve(ctx, listener{l, s.Peer})
+		_ = srv.Serve(context.Background(), listener{l, s.Peer})
 		close(ended)
 	}()
 	s.stop = func() { _ = srv.Close(); _ = l.Close(); <-ended }
