@@ -129,10 +129,7 @@ var tunData = table([]opt{
 })
 
 // vlanFlags are in the order in which they are printed.
-var vlanFlags = []struct {
-	bit  uint32
-	name string
-}{{1, "REORDER_HDR"}, {2, "GVRP"}, {8, "MVRP"}, {4, "LOOSE_BINDING"}, {16, "BRIDGE_BINDING"}}
+var vlanFlags = []bitName{{1, "REORDER_HDR"}, {2, "GVRP"}, {8, "MVRP"}, {4, "LOOSE_BINDING"}, {16, "BRIDGE_BINDING"}}
 
 // vlanData prints a VLAN (ip/iplink_vlan.c: vlan_print_opt) without its
 // priority maps.
@@ -141,21 +138,7 @@ var vlanData = table([]opt{
 	{1, optU16, "id", "id %d ", nil},
 	{2, optFunc, "", "", func(p *Printer, a nl.Attr) {
 		p.array("flags", "<")
-		flags := a.Uint32()
-		for _, f := range vlanFlags {
-			if flags&f.bit == 0 {
-				continue
-			}
-			flags &^= f.bit
-			if flags != 0 {
-				p.str("", "%s,", f.name)
-			} else {
-				p.str("", "%s", f.name)
-			}
-		}
-		if flags != 0 {
-			p.str("", "%s", strconv.FormatUint(uint64(flags), 16))
-		}
+		p.bits(vlanFlags, a.Uint32())
 		p.endArray("> ")
 	}},
 })

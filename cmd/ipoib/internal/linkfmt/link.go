@@ -112,20 +112,7 @@ func (p *Printer) flags(flags uint32, mdown bool) {
 		p.str("", "%s,", "NO-CARRIER")
 	}
 	flags &^= rtlink.FlagRunning
-	for _, f := range flagNames {
-		if flags&f.bit == 0 {
-			continue
-		}
-		flags &^= f.bit
-		if flags != 0 {
-			p.str("", "%s,", f.name)
-		} else {
-			p.str("", "%s", f.name)
-		}
-	}
-	if flags != 0 {
-		p.str("", "%s", strconv.FormatUint(uint64(flags), 16))
-	}
+	p.bits(flagNames, flags)
 	if mdown {
 		p.str("", ",%s", "M-DOWN")
 	}

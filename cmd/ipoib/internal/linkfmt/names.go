@@ -93,11 +93,32 @@ func Operstate(name string) int {
 	return -1
 }
 
-// flagNames are the interface flags in the order in which they are printed.
-var flagNames = [...]struct {
+// bitName is the name of a flag.
+type bitName struct {
 	bit  uint32
 	name string
-}{
+}
+
+// bits prints flags by their names, and those without one as a number.
+func (p *Printer) bits(names []bitName, flags uint32) {
+	for _, f := range names {
+		if flags&f.bit == 0 {
+			continue
+		}
+		flags &^= f.bit
+		if flags != 0 {
+			p.str("", "%s,", f.name)
+		} else {
+			p.str("", "%s", f.name)
+		}
+	}
+	if flags != 0 {
+		p.str("", "%s", strconv.FormatUint(uint64(flags), 16))
+	}
+}
+
+// flagNames are the interface flags in the order in which they are printed.
+var flagNames = []bitName{
 	{1 << 3, "LOOPBACK"}, {1 << 1, "BROADCAST"}, {1 << 4, "POINTOPOINT"}, {1 << 12, "MULTICAST"}, {1 << 7, "NOARP"},
 	{1 << 9, "ALLMULTI"}, {1 << 8, "PROMISC"}, {1 << 10, "MASTER"}, {1 << 11, "SLAVE"}, {1 << 2, "DEBUG"},
 	{1 << 15, "DYNAMIC"}, {1 << 14, "AUTOMEDIA"}, {1 << 13, "PORTSEL"}, {1 << 5, "NOTRAILERS"}, {1 << 0, "UP"},
