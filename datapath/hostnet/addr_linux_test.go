@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ipoib/datapath/internal/netns/netnstest"
 )
@@ -57,7 +58,21 @@ func TestIntegrationAddrs(t *testing.T) {
 	l := addTUN(t, k, ns, "ib0")
 	must(t, ns.SetAddrGenMode(l.Index, AddrGenNone))
 	must(t, ns.SetUp(l.Index, true))
-	same := func() {
+	// The kernel takes a moment to find that nobody has a new address.
+	sure := func() {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			got, err := ns.Addrs(0)
+			must(t, err)
+			if !slices.ContainsFunc(got, func(a Addr) bool { return a.Tentative }) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("still tentative: %+v", got)
+			}
+		}
+	}
+	compare := func() {
 		t.Helper()
 		want := ipAddrs(t, k)
 		got, err := ns.Addrs(0)
@@ -74,6 +89,11 @@ func TestIntegrationAddrs(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("addresses of ib0\n%+v, ip says\n%+v", got, want)
 		}
+	}
+	same := func() {
+		t.Helper()
+		sure()
+		compare()
 	}
 	add := []Addr{
 		{Prefix: netip.MustParsePrefix("10.0.0.1/24")},
@@ -99,6 +119,17 @@ func TestIntegrationAddrs(t *testing.T) {
 	for _, a := range add {
 		must(t, ns.DelAddr(l.Index, a.Prefix))
 		same()
+	}
+	// Nobody is asked by a link that is down.
+	k.Run(t, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+	down, err := ns.LinkByName("v0")
+	must(t, err)
+	must(t, ns.AddAddr(Addr{Index: down.Index, Prefix: netip.MustParsePrefix("2001:db8::9/64")}))
+	compare()
+	got, err := ns.Addrs(down.Index)
+	must(t, err)
+	if len(got) != 1 || !got[0].Tentative {
+		t.Errorf("%+v, not one tentative address", got)
 	}
 }
 
