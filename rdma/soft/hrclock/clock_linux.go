@@ -23,7 +23,9 @@ type Clock struct {
 
 	mu     sync.Mutex
 	timers timers        // guarded by mu, as is all below
-	armed  time.Duration // what fd is set to, 0 when it is not
+	armed  time.Duration // the timer that fd is set for, 0 when it is not
+	alarm  time.Duration // when fd becomes readable, 0 when that is at once for want of time
+	late   lateness
 	closed bool
 }
 
@@ -114,10 +116,24 @@ func (t *timer) Reset(d time.Duration) bool {
 	t.at = time.Since(c.base) + max(d, 0)
 	heap.Push(&c.timers, t)
 	if t.index == 0 && (c.armed == 0 || t.at < c.armed) {
-		_ = c.set(max(d, 1))
-		c.armed = t.at
+		c.arm(t.at, max(d, 0))
 	}
 	return active
+}
+
+// arm sets the descriptor for a timer that is due after d. It is readable
+// before that by what its owner usually needs to wake up, or at once where too
+// little is left to sleep.
+func (c *Clock) arm(at, d time.Duration) {
+	c.armed, c.alarm = at, at
+	switch lead := c.late.lead; {
+	case d > lead:
+		c.alarm -= lead
+		d -= lead
+	case d <= maxPoll:
+		c.alarm, d = 0, 0
+	}
+	_ = c.set(max(d, 1))
 }
 
 // set makes the descriptor readable after d, or not at all when that is 0.
@@ -130,6 +146,9 @@ func (c *Clock) set(d time.Duration) error {
 func (c *Clock) Expire() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if late := time.Since(c.base) - c.alarm; c.armed != 0 && c.alarm != 0 && late >= 0 {
+		c.late.observe(late)
+	}
 	for !c.closed {
 		c.armed = 0
 		if len(c.timers) == 0 {
@@ -139,8 +158,14 @@ func (c *Clock) Expire() {
 		}
 		t := c.timers[0]
 		if d := t.at - time.Since(c.base); d > 0 {
-			_ = c.set(d)
-			c.armed = t.at
+			c.arm(t.at, d)
+			if c.alarm == 0 {
+				// The owner calls again at once: whoever the event is for
+				// may need this processor.
+				c.mu.Unlock()
+				unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+				c.mu.Lock()
+			}
 			return
 		}
 		heap.Pop(&c.timers)

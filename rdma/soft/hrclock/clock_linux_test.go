@@ -111,6 +111,41 @@ func TestOrderStopReset(t *testing.T) {
 	}
 }
 
+// The owner is woken as long before a timer as it is usually late, and does not
+// sleep when it would oversleep.
+func TestLead(t *testing.T) {
+	c, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	const lead = 40 * time.Microsecond
+	c.late.lead = lead
+	for _, tt := range []struct {
+		d, early time.Duration // -1: at once
+	}{{15 * time.Millisecond, lead}, {lead + 1, lead}, {lead, 0}, {maxPoll + 1, 0}, {maxPoll, -1}, {0, -1}} {
+		c.arm(time.Second, tt.d)
+		want := time.Second - tt.early
+		if tt.early < 0 {
+			want = 0
+		}
+		if c.armed != time.Second || c.alarm != want {
+			t.Errorf("%v: armed for %v, readable at %v", tt.d, c.armed, c.alarm)
+		}
+	}
+	c.armed = 0
+	// Asked too early, as often as it is, a timer waits for its time.
+	ran := false
+	at := time.Now().Add(10 * time.Millisecond)
+	c.AfterFunc(10*time.Millisecond, func() { ran = true })
+	for !ran {
+		c.Expire()
+		if early := time.Until(at); ran && early > 0 {
+			t.Errorf("%v early", early)
+		}
+	}
+}
+
 // A timer may be set again by its own function, as moderation does.
 func TestFromFunction(t *testing.T) {
 	c := newClock(t)
