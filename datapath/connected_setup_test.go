@@ -229,39 +229,46 @@ func Test4755_S3_3_1_Crossing(t *testing.T) {
 		})
 	}
 	// Two interfaces at once: exactly one request is answered, and both
-	// directions use its connection.
-	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
-		a, b := w.host(1), w.host(2)
-		w.upAll()
-		if !carry(a, b, 100) || !carry(b, a, 100) {
-			t.Fatal("no connection")
-		}
-		w.connect(a, b)
-		fa, fb := a.tap(), b.tap()
-		for _, h := range []*host{a, b} {
-			w.fabric.LinkAt(h.hca.At(1)).SetFaults(soft.Faults{Delay: 5 * time.Millisecond})
-		}
-		for range 3 {
-			_ = a.tun(a.ib0).Send(ip4(a.ip(), b.ip(), 8), rdma.Offload{})
-			_ = b.tun(b.ib0).Send(ip4(b.ip(), a.ip(), 8), rdma.Offload{})
-		}
-		time.Sleep(5 * time.Second)
-		if !carry(a, b, 65520) || !carry(b, a, 65520) {
-			t.Error("no connection")
-		}
-		both := slices.Concat(fa(true), fb(true))
-		if q, p, j := len(cmOf(both, mad.AttrREQ)), len(cmOf(both, mad.AttrREP)), len(cmOf(both, mad.AttrREJ)); q != 2 || p != 1 || j != 1 {
-			t.Errorf("%d REQ, %d REP, %d REJ", q, p, j)
-		}
-		// The larger address's request is the one that was answered.
-		larger := a
-		if a.ib0.Info().Addr.Compare(b.ib0.Info().Addr) < 0 {
-			larger = b
-		}
-		if out, in := larger.conns(); out != 1 || in != 0 {
-			t.Errorf("%d outgoing, %d incoming", out, in)
-		}
-	})
+	// directions use its connection. One that is busy has the answer to its own
+	// request before it looks at the other's.
+	for _, busy := range []bool{false, true} {
+		inWorld(t, worldConfig{hosts: 2}, func(w *world) {
+			a, b := w.host(1), w.host(2)
+			w.upAll()
+			if !carry(a, b, 100) || !carry(b, a, 100) {
+				t.Fatal("no connection")
+			}
+			w.connect(a, b)
+			larger := a
+			if a.ib0.Info().Addr.Compare(b.ib0.Info().Addr) < 0 {
+				larger = b
+			}
+			fa, fb := a.tap(), b.tap()
+			for _, h := range []*host{a, b} {
+				w.fabric.LinkAt(h.hca.At(1)).SetFaults(soft.Faults{Delay: 5 * time.Millisecond})
+			}
+			for range 3 {
+				_ = a.tun(a.ib0).Send(ip4(a.ip(), b.ip(), 8), rdma.Offload{})
+				_ = b.tun(b.ib0).Send(ip4(b.ip(), a.ip(), 8), rdma.Offload{})
+			}
+			if busy {
+				time.Sleep(15 * time.Millisecond) // both have asked
+				larger.ib0.loop.post(func() { time.Sleep(100 * time.Millisecond) })
+			}
+			time.Sleep(5 * time.Second)
+			if !carry(a, b, 65520) || !carry(b, a, 65520) {
+				t.Error("no connection")
+			}
+			both := slices.Concat(fa(true), fb(true))
+			if q, p, j := len(cmOf(both, mad.AttrREQ)), len(cmOf(both, mad.AttrREP)), len(cmOf(both, mad.AttrREJ)); q != 2 || p != 1 || j != 1 {
+				t.Errorf("busy %v: %d REQ, %d REP, %d REJ", busy, q, p, j)
+			}
+			// The larger address's request is the one that was answered.
+			if out, in := larger.conns(); out != 1 || in != 0 {
+				t.Errorf("busy %v: %d outgoing, %d incoming", busy, out, in)
+			}
+		})
+	}
 }
 
 // Linux uses a connection in one direction: towards it there are two, also

@@ -93,13 +93,19 @@ func (t *Table) ackOf(from encap.HardwareAddr) uint8 {
 	return ackTimeout
 }
 
-// crossing reports whether our own request to a remote is not answered yet.
+// crossing reports whether our own request to a remote is under way. The peer
+// may have answered it meanwhile, after a request of its own.
 func (t *Table) crossing(r *Remote) bool {
 	if r.state != Connecting || r.conn == nil || !r.conn.Active {
 		return false
 	}
-	st := r.conn.State()
-	return st == cm.ReqSent || st == cm.MRAReqRcvd
+	switch r.conn.State() {
+	case cm.ReqSent, cm.MRAReqRcvd:
+		return true
+	case cm.RepRcvd, cm.MRARepSent:
+		return true // the reply comes after this request
+	}
+	return false
 }
 
 // yields decides which of two crossing requests survives: that of the node
