@@ -19,6 +19,8 @@ type discovery struct {
 	s    *SM
 	t    *topology
 	prev *topology // of the sweep before
+	// master is set when the manager is the master already.
+	master bool
 	// claims are the far ends that ports found, in the order of discovery.
 	claims map[*port]claim
 	order  []*port
@@ -29,7 +31,10 @@ type discovery struct {
 // manager's own port. Nodes that do not answer are left out; what failed is
 // counted. It fails when the manager's own node does not answer.
 func (s *SM) discover(ctx context.Context, prev *topology) (*topology, int, error) {
-	d := &discovery{s: s, t: newTopology(), prev: prev, claims: make(map[*port]claim)}
+	s.mu.Lock()
+	master := s.state == mad.SMMaster
+	s.mu.Unlock()
+	d := &discovery{s: s, t: newTopology(), prev: prev, master: master, claims: make(map[*port]claim)}
 	var info mad.NodeInfo
 	first := get(nil, nil, mad.AttrNodeInfo, 0, &info)
 	if s.run(ctx, []*smp{first}) != 0 {
@@ -63,10 +68,11 @@ func (d *discovery) describe(ctx context.Context, level []*node, ends []*port) {
 	}
 	d.failed += d.s.run(ctx, reqs)
 	// The change bit is cleared before the ports are read: a change from now
-	// on sets it again.
+	// on sets it again. Only the master writes: what another one has read may
+	// be old when it writes it back.
 	reqs = reqs[:0]
 	for _, n := range level {
-		if n.isSwitch() && n.sw.info.PortStateChange {
+		if d.master && n.isSwitch() && n.sw.info.PortStateChange {
 			reqs = append(reqs, set(n, n.route, mad.AttrSwitchInfo, 0, &n.sw.info, &n.sw.info))
 		}
 	}

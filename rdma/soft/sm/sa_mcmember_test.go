@@ -51,7 +51,11 @@ func (n *vectorNet) createRec(i int, mgid rdma.GID) mad.MCMemberRecord {
 // inVectorNet runs a test on the fabric of the vectors.
 func inVectorNet(t *testing.T, partitions string, f func(t *testing.T, n *vectorNet)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newVectorNet(t, partitions)) })
+	synctest.Test(t, func(t *testing.T) {
+		n := newVectorNet(t, partitions)
+		synctest.Wait() // for the second sweep
+		f(t, n)
+	})
 }
 
 // TestJoinGroupPresent has the rows of "Joins, group present": what OpenSM

@@ -135,7 +135,8 @@ func (s *SM) heavySweep(ctx context.Context) int {
 	if first {
 		level = s.log.Info
 		// A switch that does not know its manager yet sends no trap: what
-		// changed since it was discovered shows in its change bit only.
+		// changed since it was discovered shows in its change bit only, which
+		// usually is set from before. The next sweep clears it.
 		if s.lightProbe(ctx, t) {
 			s.Sweep()
 		}
@@ -213,9 +214,10 @@ func (s *SM) lightSweep(ctx context.Context) {
 // lightEnds is how many end ports a light sweep looks at.
 const lightEnds = 64
 
-// lightProbe asks the switches for their change bit, some of the end ports,
-// in turn, for state and LID, which no switch tells of, and looks whether nodes
-// that did not answer do so now. It reports whether a heavy sweep is needed.
+// lightProbe asks the switches for their change bit and the top of their
+// tables, some of the end ports, in turn, for state and LID, which no switch
+// tells of, and looks whether nodes that did not answer do so now. It reports
+// whether a heavy sweep is needed.
 func (s *SM) lightProbe(ctx context.Context, t *topology) bool {
 	var reqs, hopes []*smp
 	infos := make([]mad.SwitchInfo, len(t.switches))
@@ -239,12 +241,15 @@ func (s *SM) lightProbe(ctx context.Context, t *topology) bool {
 	if s.run(ctx, reqs) != 0 {
 		return ctx.Err() == nil
 	}
-	for i := range infos {
-		if infos[i].PortStateChange {
+	s.mu.Lock()
+	for i, n := range t.switches {
+		// A manager of another kind that looked around may have written back
+		// what it read before the top of the table was set.
+		if infos[i].PortStateChange || infos[i].LinearFDBTop != n.sw.topDone {
+			s.mu.Unlock()
 			return true
 		}
 	}
-	s.mu.Lock()
 	for i, p := range ends {
 		if states[i].PortState != p.info.PortState || states[i].LID != p.info.LID {
 			s.mu.Unlock()

@@ -31,13 +31,42 @@ func TestSweepStar(t *testing.T) {
 		}
 		st := n.sm.State()
 		if st.State != mad.SMMaster || !st.Ready || len(st.Nodes) != 4 || len(st.Links) != 3 || len(st.Partitions) != 1 ||
-			len(st.Partitions[0].Members) != 4 || len(st.Groups) != 1 || st.Stats.HeavySweeps != 1 || st.Stats.LastFailed != 0 {
+			len(st.Partitions[0].Members) != 4 || len(st.Groups) != 1 || st.Stats.LastFailed != 0 {
 			t.Errorf("%+v", st)
+		}
+		// The second sweep clears the change bit of the switch, as the master.
+		settle(time.Second)
+		if n := n.sm.State().Stats.HeavySweeps; n != 2 {
+			t.Errorf("%d sweeps", n)
 		}
 		// Nothing happens in a subnet at rest.
 		settle(10 * time.Minute)
-		if st := n.sm.State(); st.Stats.HeavySweeps != 1 || st.Stats.LightSweeps != 60 {
+		if st := n.sm.State(); st.Stats.HeavySweeps != 2 || st.Stats.LightSweeps != 60 {
 			t.Errorf("%+v", st.Stats)
+		}
+	})
+}
+
+// TestSwitchInfoOfOthers: a manager that looks around while another one becomes
+// master may write back what a switch had before. The master mends it.
+func TestSwitchInfoOfOthers(t *testing.T) {
+	inStar(t, func(t *testing.T, n *net, ports []rdma.Port) {
+		s := n.manage(ports[0], Config{})
+		settle(time.Second)
+		sw := s.topo.switches[0] // the manager is at rest
+		info := sw.sw.info
+		top := info.LinearFDBTop
+		info.LinearFDBTop = 0
+		var got mad.SwitchInfo
+		if s.run(t.Context(), []*smp{set(nil, sw.route, mad.AttrSwitchInfo, 0, &info, &got)}) != 0 || got.LinearFDBTop != 0 || top == 0 {
+			t.Fatalf("%+v, before %v", got, top)
+		}
+		settle(DefaultSweepInterval + time.Second)
+		if s.run(t.Context(), []*smp{get(nil, sw.route, mad.AttrSwitchInfo, 0, &got)}) != 0 || got.LinearFDBTop != top {
+			t.Errorf("%+v, before %v", got, top)
+		}
+		if st := s.State().Stats; st.HeavySweeps != 3 {
+			t.Errorf("%+v", st)
 		}
 	})
 }
