@@ -215,9 +215,9 @@ func (s *SM) lightSweep(ctx context.Context) {
 const lightEnds = 64
 
 // lightProbe asks the switches for their change bit and the top of their
-// tables, some of the end ports, in turn, for state and LID, which no switch
-// tells of, and looks whether nodes that did not answer do so now. It reports
-// whether a heavy sweep is needed.
+// tables, other managers for what they are, some of the end ports, in turn, for
+// state and LIDs, which no switch tells of, and looks whether nodes that did not
+// answer do so now. It reports whether a heavy sweep is needed.
 func (s *SM) lightProbe(ctx context.Context, t *topology) bool {
 	var reqs, hopes []*smp
 	infos := make([]mad.SwitchInfo, len(t.switches))
@@ -227,6 +227,13 @@ func (s *SM) lightProbe(ctx context.Context, t *topology) bool {
 			if p.up() && !p.linked() {
 				hopes = append(hopes, get(nil, extend(n.route, p.num), mad.AttrNodeInfo, 0, new(mad.NodeInfo)))
 			}
+		}
+	}
+	var managers []*mad.SMInfo
+	for _, p := range t.ends {
+		if p.sm != nil {
+			managers = append(managers, new(mad.SMInfo))
+			reqs = append(reqs, get(nil, p.route, mad.AttrSMInfo, 0, managers[len(managers)-1]))
 		}
 	}
 	ends := []*port{t.self}
@@ -242,6 +249,14 @@ func (s *SM) lightProbe(ctx context.Context, t *topology) bool {
 		return ctx.Err() == nil
 	}
 	s.mu.Lock()
+	own := s.smInfoLocked()
+	for _, m := range managers {
+		// Two can become the master at once.
+		if m.State == mad.SMMaster || m.State == mad.SMStandby && outranks(m, &own) {
+			s.mu.Unlock()
+			return true
+		}
+	}
 	for i, n := range t.switches {
 		// A manager of another kind that looked around may have written back
 		// what it read before the top of the table was set.
@@ -251,7 +266,7 @@ func (s *SM) lightProbe(ctx context.Context, t *topology) bool {
 		}
 	}
 	for i, p := range ends {
-		if states[i].PortState != p.info.PortState || states[i].LID != p.info.LID {
+		if st := &states[i]; st.PortState != p.info.PortState || st.LID != p.info.LID || st.MasterSMLID != p.info.MasterSMLID {
 			s.mu.Unlock()
 			return true
 		}
