@@ -95,8 +95,6 @@ func TestConnected(t *testing.T) {
 		if i := a.ib0.Info(); i.MTU != 65520 || i.Mode != Connected || i.Addr.Flags() != encap.FlagRC {
 			t.Errorf("%+v", i)
 		}
-		// What hosts send of themselves while links come up may be lost.
-		start := []Stats{a.ib0.Stats(), b.ib0.Stats()}
 		frames := a.tap()
 		for _, n := range []int{100, 2044, 2045, 65520} {
 			if !carry(a, b, n) || !carry(b, a, n) {
@@ -112,9 +110,9 @@ func TestConnected(t *testing.T) {
 		if out, in := b.conns(); out != 0 || in != 1 {
 			t.Errorf("%d outgoing, %d incoming connections", out, in)
 		}
-		for k, h := range []*host{a, b} {
-			if s, o := h.ib0.Stats(), start[k]; s.TxErrors != o.TxErrors || s.TxDropped != o.TxDropped || s.RxDropped != o.RxDropped || s.RxErrors != o.RxErrors {
-				t.Errorf("%+v, at first %+v", s, o)
+		for _, h := range w.hosts {
+			if s := h.ib0.Stats(); s.TxErrors != 0 || s.TxDropped != 0 || s.RxDropped != 0 || s.RxErrors != 0 {
+				t.Errorf("%+v", s)
 			}
 		}
 		// A message counts as one packet.
