@@ -100,10 +100,8 @@ func (t *Table) crossing(r *Remote) bool {
 		return false
 	}
 	switch r.conn.State() {
-	case cm.ReqSent, cm.MRAReqRcvd:
+	case cm.ReqSent, cm.MRAReqRcvd, cm.RepRcvd, cm.MRARepSent:
 		return true
-	case cm.RepRcvd, cm.MRARepSent:
-		return true // the reply comes after this request
 	}
 	return false
 }
