@@ -22,7 +22,6 @@ var (
 func duo(t *testing.T, fn func(w *world, h *host, p *peer)) {
 	t.Helper()
 	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
-		w.settle()
 		h := w.host(1)
 		h.up(h.ib0, 0)
 		p := w.host(2).peer()

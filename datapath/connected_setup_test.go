@@ -117,7 +117,6 @@ func mtuOf(v uint32) func(*mad.REQ) {
 // is always taken.
 func Test4755_S5_1_3_ReceiveMTU(t *testing.T) {
 	inWorld(t, worldConfig{hosts: 2}, func(w *world) {
-		w.host(2).hca.Attr()
 		h, p := w.host(1), (*cmPeer)(nil)
 		h.up(h.ib0, 0)
 		w.settle()

@@ -139,7 +139,6 @@ func TestConnected(t *testing.T) {
 func Test4755_S2_1_Optional(t *testing.T) {
 	hide := func(_ int, p rdma.Port) rdma.Port { return udOnly{p} }
 	inWorld(t, worldConfig{hosts: 2, port: hide}, func(w *world) {
-		w.settle()
 		h := w.host(1)
 		if err := h.ib0.SetMode(Connected); Errno(err) != syscall.EINVAL {
 			t.Errorf("connected mode: %v", err)
