@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ipoib/compat/redirect/filter"
+	"ipoib/datapath/osthread"
 )
 
 // roleEnv makes the test binary a program whose calls are answered by a test.
@@ -32,7 +32,7 @@ func twoCalls() int {
 	errs := make(chan error, 2)
 	for _, proto := range []int{unix.NETLINK_ROUTE, unix.NETLINK_GENERIC} {
 		go func() {
-			_, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, proto)
+			_, err := netlink(proto)
 			errs <- err
 		}()
 	}
@@ -63,7 +63,7 @@ func newThread(t *testing.T) *thread {
 	th := &thread{do: make(chan func())}
 	ready := make(chan error, 1)
 	ended := make(chan struct{})
-	go onThread(func() {
+	go osthread.Run(func() (bool, error) {
 		defer close(ended)
 		fd, err := filter.Install(prog)
 		if err == nil {
@@ -73,6 +73,7 @@ func newThread(t *testing.T) *thread {
 		for fn := range th.do {
 			fn()
 		}
+		return false, nil
 	})
 	if err := <-ready; errors.Is(err, filter.ErrKernel) || errors.Is(err, filter.ErrOtherSupervisor) {
 		t.Skip(err)
@@ -89,18 +90,6 @@ func newThread(t *testing.T) *thread {
 		_ = th.l.Close()
 	})
 	return th
-}
-
-// onThread runs fn on a thread that ends with it, which the main thread of a
-// process does not.
-func onThread(fn func()) {
-	runtime.LockOSThread()
-	if unix.Gettid() != os.Getpid() {
-		fn()
-		return
-	}
-	go onThread(fn)
-	runtime.UnlockOSThread()
 }
 
 // call makes a call on the thread and returns what it was received as. The
@@ -123,7 +112,17 @@ func (th *thread) call(t *testing.T, fn func() (int, error)) (Call, func() (int,
 	return c, func() (int, error) { r := <-done; return r.n, r.err }
 }
 
-func socket() (int, error) { return unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE) }
+func socket() (int, error) { return netlink(unix.NETLINK_ROUTE) }
+
+// netlink is socket(2) as a call that Go's scheduler knows to wait, which
+// unix.Socket is not: the answer comes from this process, or after another call.
+func netlink(proto int) (int, error) {
+	fd, _, errno := unix.Syscall(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, uintptr(proto))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}
 
 func TestAnswers(t *testing.T) {
 	th := newThread(t)
