@@ -4,6 +4,7 @@ package tests
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -85,6 +86,40 @@ func TestIperf(t *testing.T) {
 		if n := l.stat(i, "ib0", "tx_errors"); n != 0 {
 			t.Errorf("%d tx_errors at host %d", n, i)
 		}
+	}
+}
+
+// The service reads interfaces with io_uring where it may, and without it
+// otherwise.
+func TestNoIOURing(t *testing.T) {
+	rings := func(l *lab) (n int) {
+		dir := fmt.Sprintf("/proc/%d/fd", l.serve.Process.Pid)
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			if to, err := os.Readlink(dir + "/" + f.Name()); err == nil && strings.Contains(to, "[io_uring]") {
+				n++
+			}
+		}
+		return n
+	}
+	for _, flags := range [][]string{nil, {"--no-io-uring"}} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			l := newLab(t, flags...).up(2)
+			if n := rings(l); flags != nil && n != 0 {
+				t.Errorf("%d rings", n)
+			} else if flags == nil && n == 0 {
+				t.Log("io_uring is missing here, is not allowed, or cannot read more than once")
+			}
+			l.on(1, "ping", "-c", "3", "-i", "0.1", "-s", "20000", "10.77.0.2")
+			if bps := l.iperf(1, 2, "10.77.0.2"); bps < trickle {
+				t.Errorf("TCP: %.0f Mb/s", bps/1e6)
+			}
+			l.on(2, "ip", "link", "del", "ib0")
+			l.eventually("the parent is made again", func() bool { return l.tryOn(2, "ip", "link", "show", "ib0") == nil })
+		})
 	}
 }
 

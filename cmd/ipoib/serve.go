@@ -40,6 +40,7 @@ func serveCommand(e env) *cli.Command {
 			&cli.BoolFlag{Name: "sysfs", Usage: "show the interfaces' files in /sys where the kernel has a place for them"},
 			&cli.BoolFlag{Name: "sysfs-overlay", Usage: "the same, and cover /sys/class, /sys/module and /sys/kernel/debug for the rest"},
 			&cli.BoolFlag{Name: "rfc-sendonly", Usage: "join groups that are only sent to as RFC 4391 says, not as the driver does"},
+			&cli.BoolFlag{Name: "no-io-uring", Usage: "read the interfaces with epoll, also where the system allows io_uring"},
 			&cli.StringFlag{Name: "log-level", Usage: "debug, info, warn or error", Value: "info"},
 			&cli.BoolFlag{Name: "teardown", Usage: "stop a running service and remove all interfaces"},
 		},
@@ -110,6 +111,9 @@ func serveConfig(c *cli.Context) (*service.Config, error) {
 		if c.IsSet(name) || *dst == "" {
 			*dst = c.String(name)
 		}
+	}
+	if c.IsSet("no-io-uring") {
+		cfg.NoIOURing = c.Bool("no-io-uring")
 	}
 	if c.IsSet("rfc-sendonly") {
 		cfg.RFCSendOnly = c.Bool("rfc-sendonly")

@@ -97,7 +97,10 @@ func hostPairs(b *testing.B, mtu string, server ...string) []hostPair {
 		make func() (x, y *netnstest.NS)
 	}{
 		{"veth", func() (x, y *netnstest.NS) { return vethPair(b, mtu) }},
-		{"poller", func() (x, y *netnstest.NS) { return tunPair(b, readers["poller"](b), mtu) }},
+		{"epoll", func() (x, y *netnstest.NS) {
+			return tunPair(b, newPoller(b, PollerConfig{Threads: 1, NoRing: true}), mtu)
+		}},
+		{"ring", func() (x, y *netnstest.NS) { return tunPair(b, newPoller(b, PollerConfig{Threads: 1}), mtu) }},
 		{"read", func() (x, y *netnstest.NS) { return tunPair(b, nil, mtu) }},
 	} {
 		x, y := p.make()

@@ -164,11 +164,13 @@ func TestIntegrationTCP(t *testing.T) {
 		mtu     int
 		reader  string
 	}{
-		{"plain", 0, 2044, "poller"},
-		{"checksum", FeatureCsum, 2044, "poller"},
-		{"TSO", FeatureCsum | FeatureTSO4 | FeatureTSO6 | FeatureTSOECN, 2044, "poller"},
+		{"plain", 0, 2044, "ring"},
+		{"checksum", FeatureCsum, 2044, "ring"},
+		{"TSO", FeatureCsum | FeatureTSO4 | FeatureTSO6 | FeatureTSOECN, 2044, "ring"},
+		{"TSO, epoll", FeatureCsum | FeatureTSO4 | FeatureTSO6 | FeatureTSOECN, 2044, "epoll"},
 		{"TSO, Read", FeatureCsum | FeatureTSO4, 2044, "read"},
-		{"connected", FeatureCsum, 65520, "poller"},
+		{"connected", FeatureCsum, 65520, "ring"},
+		{"connected, epoll", FeatureCsum, 65520, "epoll"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a, b := netnstest.New(t), netnstest.New(t)

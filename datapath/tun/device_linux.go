@@ -152,13 +152,14 @@ func (d *device) Close() error {
 		d.wait.file.Close() // wakes Read
 	}
 	d.use.Unlock()
+	// What reads the device may have to write to it before it can let go.
+	if fn, ok := d.onClose.Load().(func()); ok {
+		fn()
+	}
 	d.readMu.Lock()
 	defer d.readMu.Unlock()
 	d.use.Lock()
 	defer d.use.Unlock()
-	if fn, ok := d.onClose.Load().(func()); ok {
-		fn()
-	}
 	d.reader.release()
 	return os.NewSyscallError("close", unix.Close(d.fd))
 }

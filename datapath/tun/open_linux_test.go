@@ -282,17 +282,28 @@ func TestIntegrationNetNS(t *testing.T) {
 	}
 }
 
-// readers are the two ways to read a device: Read, and a Poller.
+// readers are the ways to read a device: Read, and a Poller with and without
+// io_uring.
 var readers = map[string]func(tb testing.TB) *Poller{
-	"read": func(testing.TB) *Poller { return nil },
-	"poller": func(tb testing.TB) *Poller {
-		p, err := NewPoller(2)
-		if err != nil {
-			tb.Fatal(err)
+	"read":  func(testing.TB) *Poller { return nil },
+	"epoll": func(tb testing.TB) *Poller { return newPoller(tb, PollerConfig{Threads: 2, NoRing: true}) },
+	"ring": func(tb testing.TB) *Poller {
+		p := newPoller(tb, PollerConfig{Threads: 2})
+		if !p.Ring() {
+			tb.Skip("io_uring is missing here, is not allowed, or cannot read more than once")
 		}
-		tb.Cleanup(func() { p.Close() })
 		return p
 	},
+}
+
+func newPoller(tb testing.TB, c PollerConfig) *Poller {
+	tb.Helper()
+	p, err := NewPoller(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { p.Close() })
+	return p
 }
 
 func TestIntegrationCloseUnblocks(t *testing.T) {
@@ -319,9 +330,11 @@ func TestIntegrationCloseUnblocks(t *testing.T) {
 	if err := (*Poller)(nil).Start(d, 8, nil, nil); err != nil {
 		t.Errorf("Start returned %v", err)
 	}
-	readers["poller"](t).Close()
-	if err := readers["poller"](t).Start(d, 8, nil, nil); !errors.Is(err, rdma.ErrClosed) {
-		t.Errorf("Start returned %v", err)
+	for _, none := range []bool{true, false} {
+		p := newPoller(t, PollerConfig{Threads: 2, NoRing: none})
+		if err := p.Start(d, 8, nil, nil); !errors.Is(err, rdma.ErrClosed) {
+			t.Errorf("Start returned %v", err)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package tun
 
 import (
 	"errors"
+	"math"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -11,13 +13,16 @@ import (
 	"ipoib/rdma"
 )
 
-// Poller reads many devices on a few threads, which block in epoll_wait(2)
+// Poller reads many devices on a few threads, which block in one system call
 // while there is nothing to read. A thread reads a batch and carries it to its
 // end, before it turns to the next device.
 //
 // Each device belongs to one thread, so nothing has to be changed in the
 // kernel to keep the others away, and a packet for a device whose thread is
 // busy wakes nobody.
+//
+// Where the system lets it, a thread reads with io_uring(7), which takes fewer
+// system calls.
 //
 // A nil *Poller reads each device on a goroutine of its own.
 type Poller struct {
@@ -35,7 +40,14 @@ type Poller struct {
 // thread is one of a Poller's.
 type thread struct {
 	ep      int
-	devices int // guarded by Poller.mu
+	wake    int       // an eventfd: something is in closing
+	devices int       // guarded by Poller.mu
+	closing []*polled // devices to let go of, guarded by Poller.mu
+
+	// What follows belongs to the thread; it sets tid and ring at first.
+	tid  int
+	ring *ringThread // nil without io_uring
+	ev   [maxEvents]unix.EpollEvent
 }
 
 // polled is a device of a Poller. Its token, which is never used again, tells
@@ -49,6 +61,11 @@ type polled struct {
 	burst  bool // packets come in batches
 	fn     func([]Packet)
 	gone   func(error)
+	ring   ringRead
+
+	fd     int           // guarded by Poller.mu
+	noRing bool          // guarded by Poller.mu: stays with epoll
+	done   chan struct{} // guarded by Poller.mu: closed when the ring has let go of fd; nil unless it reads
 }
 
 // rounds is how many full batches are read before other devices get a turn.
@@ -61,24 +78,58 @@ const maxEvents = 16
 // it goes to sleep in a way that the scheduler knows of.
 const lingerMS = 1
 
-// NewPoller starts a poller with so many threads. The process should have a
-// GOMAXPROCS larger by that than what it needs otherwise: a thread that blocks
-// keeps its share of the scheduler for a while.
-func NewPoller(threads int) (*Poller, error) {
+// wakeToken is that of a thread's wake; 0 is that of the event that ends it.
+const wakeToken = math.MaxUint64
+
+// PollerConfig says how a Poller reads.
+type PollerConfig struct {
+	// Threads is how many there are. The process should have a GOMAXPROCS
+	// larger by that than what it needs otherwise: a thread that blocks keeps
+	// its share of the scheduler for a while.
+	Threads int
+	// NoRing has it do without io_uring.
+	NoRing bool
+}
+
+// NewPoller starts a poller.
+func NewPoller(c PollerConfig) (*Poller, error) {
 	event, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	p := &Poller{event: event, devices: make(map[uint64]*polled), watched: make(map[uint64]func())}
-	for range threads {
+	for range c.Threads {
 		if err := p.addThread(); err != nil {
 			return nil, errors.Join(err, p.closeFiles())
 		}
 	}
+	var started sync.WaitGroup
+	started.Add(c.Threads)
 	for _, t := range p.threads {
-		p.workers.Go(func() { p.work(t) })
+		p.workers.Go(func() {
+			t.start(!c.NoRing)
+			started.Done()
+			p.work(t)
+		})
 	}
+	started.Wait()
 	return p, nil
+}
+
+// Ring reports whether devices are read with io_uring.
+func (p *Poller) Ring() bool { return p.threads[0].ring != nil }
+
+// start makes the ring of a thread, if the system lets it.
+func (t *thread) start(ring bool) {
+	runtime.LockOSThread()
+	t.tid = unix.Gettid()
+	if ring {
+		if r, err := newRing(); err == nil {
+			t.ring = &ringThread{ring: r, reading: make(map[uint64]*polled)}
+			return // the ring belongs to the thread for good
+		}
+	}
+	runtime.UnlockOSThread()
 }
 
 func (p *Poller) addThread() error {
@@ -86,15 +137,21 @@ func (p *Poller) addThread() error {
 	if err != nil {
 		return os.NewSyscallError("epoll_create1", err)
 	}
-	t := &thread{ep: ep}
+	t := &thread{ep: ep, wake: -1}
 	p.threads = append(p.threads, t)
-	return t.add(p.event, 0)
+	if t.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	return errors.Join(t.add(t.wake, wakeToken), t.add(p.event, 0))
 }
 
 func (p *Poller) closeFiles() error {
 	err := unix.Close(p.event)
 	for _, t := range p.threads {
 		err = errors.Join(err, unix.Close(t.ep))
+		if t.wake >= 0 {
+			err = errors.Join(err, unix.Close(t.wake))
+		}
 	}
 	return os.NewSyscallError("close", err)
 }
@@ -115,6 +172,9 @@ func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error))
 	}
 	err := k.op("poll", func(fd int) error {
 		k.onClose.Store(func() { p.forget(e, fd) })
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		e.fd = fd
 		return e.thread.add(fd, e.token)
 	})
 	if err != nil {
@@ -162,21 +222,38 @@ func (p *Poller) enter(e *polled) error {
 }
 
 // forget ends the polling of a device, if that was not done. fd is its open
-// descriptor, or -1 when the thread does not poll it.
+// descriptor, or -1 when the thread does not poll it. It returns when the ring
+// does not use the descriptor any more: what closed it last would have to wait
+// until the kernel has removed the interface.
 func (p *Poller) forget(e *polled, fd int) {
+	if done := p.forgetLocked(e, fd); done != nil && unix.Gettid() != e.thread.tid {
+		<-done
+	}
+}
+
+func (p *Poller) forgetLocked(e *polled, fd int) (done chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.devices[e.token] != e {
-		return
+		return nil
 	}
 	delete(p.devices, e.token)
 	e.thread.devices--
 	if fd >= 0 && !p.closed {
-		// Closing it would not do while another process has a copy of it: a
-		// child between fork and exec.
-		_ = unix.EpollCtl(e.thread.ep, unix.EPOLL_CTL_DEL, fd, nil)
+		if e.done == nil {
+			// Closing it would not do while another process has a copy of it: a
+			// child between fork and exec.
+			_ = unix.EpollCtl(e.thread.ep, unix.EPOLL_CTL_DEL, fd, nil)
+		} else {
+			e.thread.closing = append(e.thread.closing, e)
+			_, _ = unix.Write(e.thread.wake, one[:])
+		}
 	}
+	return e.done
 }
+
+// one makes an eventfd readable, as any value but 0 does.
+var one = [8]byte{0: 1}
 
 // Close ends the threads and waits for them. It must not be called by fn or
 // gone.
@@ -191,7 +268,6 @@ func (p *Poller) Close() error {
 	if again {
 		return nil
 	}
-	one := [8]byte{0: 1} // any value but 0 makes the eventfd readable
 	unix.Write(p.event, one[:])
 	p.workers.Wait()
 	return p.closeFiles()
@@ -201,79 +277,4 @@ func (p *Poller) Close() error {
 func (t *thread) add(fd int, token uint64) error {
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(uint32(token)), Pad: int32(uint32(token >> 32))}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(t.ep, unix.EPOLL_CTL_ADD, fd, &ev))
-}
-
-func (p *Poller) work(t *thread) {
-	var ev [maxEvents]unix.EpollEvent
-	for {
-		// While there is traffic the thread waits without telling the
-		// scheduler, which would give its processor away and take it back
-		// for each packet. A collection that begins meanwhile interrupts the
-		// call by a signal, and has to wait for lingerMS at worst.
-		n, errno := epollWait(t.ep, ev[:], lingerMS)
-		var err error
-		if errno != 0 || n < 1 {
-			n, err = unix.EpollWait(t.ep, ev[:], -1)
-		}
-		if n < 1 {
-			if err != nil && err != unix.EINTR {
-				return // cannot happen while the descriptor is open
-			}
-			continue
-		}
-		for i := range ev[:n] {
-			token := uint64(uint32(ev[i].Fd)) | uint64(uint32(ev[i].Pad))<<32
-			if token == 0 {
-				return
-			}
-			p.mu.Lock()
-			e, ready := p.devices[token], p.watched[token]
-			p.mu.Unlock()
-			switch {
-			case e != nil:
-				p.serve(e)
-			case ready != nil:
-				ready()
-			}
-		}
-	}
-}
-
-// serve reads what a device has.
-func (p *Poller) serve(e *polled) {
-	err := e.drain()
-	if err == nil {
-		return
-	}
-	_ = e.op("poll", func(fd int) error {
-		p.forget(e, fd)
-		return nil
-	})
-	if !e.device.closed.Load() {
-		e.gone(err)
-	}
-}
-
-// drain hands over what there is, up to some batches. The first packet of
-// sparse traffic is carried to its end before more is looked for: that costs a
-// system call, which it does not have to wait for.
-func (e *polled) drain() error {
-	limit, total := 1, 0
-	if e.burst {
-		limit = len(e.pkts)
-	}
-	defer func() { e.burst = total > 1 }()
-	for range rounds {
-		n, err := e.readOnce(e.pkts[:limit])
-		if n > 0 {
-			// The device is not locked: fn may write to it, or close it.
-			e.fn(e.pkts[:n])
-		}
-		total += n
-		if err != nil || n < limit {
-			return err
-		}
-		limit = len(e.pkts)
-	}
-	return nil
 }

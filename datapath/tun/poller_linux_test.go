@@ -13,7 +13,7 @@ import (
 // Devices are spread over the threads, also after some have gone.
 func TestPollerSpread(t *testing.T) {
 	const threads, each = 3, 4
-	p, err := NewPoller(threads)
+	p, err := NewPoller(PollerConfig{Threads: threads})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestPollerSpread(t *testing.T) {
 
 // What is watched is served like a device, until the poller is closed.
 func TestPollerWatch(t *testing.T) {
-	p, err := NewPoller(2)
+	p, err := NewPoller(PollerConfig{Threads: 2})
 	if err != nil {
 		t.Fatal(err)
 	}

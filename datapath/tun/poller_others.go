@@ -7,8 +7,17 @@ import "ipoib/rdma"
 // Poller reads devices. There are none on this system but those of tests.
 type Poller struct{}
 
+// PollerConfig says how a Poller reads.
+type PollerConfig struct {
+	Threads int
+	NoRing  bool
+}
+
 // NewPoller returns rdma.ErrNotSupported.
-func NewPoller(int) (*Poller, error) { return nil, rdma.ErrNotSupported }
+func NewPoller(PollerConfig) (*Poller, error) { return nil, rdma.ErrNotSupported }
+
+// Ring reports false.
+func (p *Poller) Ring() bool { return false }
 
 // Start reads a device on a goroutine of its own.
 func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error)) error {

@@ -90,21 +90,29 @@ func (d *device) readBatch(pkts []Packet) (n int, err error) {
 		case errno != 0:
 			return 0, &OpError{Op: "read", Name: *d.name.Load(), Err: errno}
 		}
-		o, err := DecodeVnet(buf.Bytes())
-		if err != nil {
-			d.readInvalid.Add(1)
-			if d.onInvalid != nil {
-				d.onInvalid()
-			}
-			buf.Free()
-			continue
+		if p, ok := d.packet(buf); ok {
+			size += p.Buf.Len()
+			pkts[n] = p
+			n++
 		}
-		buf.Pull(vnetRoom)
-		size += buf.Len()
-		pkts[n] = Packet{Buf: buf, Offload: o}
-		n++
 	}
 	return n, nil
+}
+
+// packet makes a packet of what was read, which starts at the virtio-net
+// header; it reports false for what is none.
+func (d *device) packet(buf *rdma.Buffer) (Packet, bool) {
+	o, err := DecodeVnet(buf.Bytes())
+	if err != nil {
+		d.readInvalid.Add(1)
+		if d.onInvalid != nil {
+			d.onInvalid()
+		}
+		buf.Free()
+		return Packet{}, false
+	}
+	buf.Pull(vnetRoom)
+	return Packet{Buf: buf, Offload: o}, true
 }
 
 // read returns the next packet, which starts at the virtio-net header.

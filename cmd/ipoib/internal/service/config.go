@@ -53,6 +53,9 @@ type Config struct {
 	FollowLog func(n int, fn func(ipoibnl.LogLine)) (cancel func()) `toml:"-"`
 	// RFCSendOnly: see datapath.Params.
 	RFCSendOnly bool `toml:"rfc_sendonly"`
+	// NoIOURing reads the interfaces with epoll, as where the system does not
+	// allow io_uring.
+	NoIOURing bool `toml:"no_io_uring"`
 	// NoHCA starts without channel adapters; HCAs lists them. With neither
 	// there is one, soft0.
 	NoHCA bool  `toml:"no_hca"`

@@ -28,6 +28,7 @@ log_level = "warn"
 sysfs = true
 sysfs_overlay = true
 rfc_sendonly = true
+no_io_uring = true
 [params]
 send_queue_size = 512
 debug_level = 1
@@ -56,7 +57,7 @@ func TestLoadConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.RunDir != "/run/other" || c.Partitions != "/etc/partitions.conf" || c.LogLevel != "warn" || !c.Sysfs || !c.SysfsOverlay ||
-		c.Params["debug_level"] != 1 || c.Socket() != "/run/other/netlink.sock" || len(c.HCAs) != 2 {
+		c.Params["debug_level"] != 1 || c.Socket() != "/run/other/netlink.sock" || len(c.HCAs) != 2 || !c.NoIOURing {
 		t.Errorf("%+v", c)
 	}
 	if p, err := c.prefix(); err != nil || p != 0xfec0000000000001 {

@@ -93,9 +93,10 @@ func New(cfg Config, log *slog.Logger) (*Service, error) {
 func (s *Service) assemble(partitions *sm.Partitions) error {
 	seed := uint64(s.started.UnixNano())
 	var err error
-	if s.poller, err = newPoller(); err != nil {
+	if s.poller, err = newPoller(s.cfg.NoIOURing); err != nil {
 		return err
 	}
+	s.log.Debug("interfaces are read", "io_uring", s.poller.Ring())
 	if s.clock, err = hrclock.New(); err != nil {
 		return fmt.Errorf("clock: %w", err)
 	}
@@ -138,9 +139,9 @@ func (s *Service) assemble(partitions *sm.Partitions) error {
 // the programs that use the interfaces need some too, and an acknowledgement is
 // cheaper for the thread that is busy with the data than for another that it
 // wakes (docs/performance.md). Go's scheduler gets a processor more for each.
-func newPoller() (*tun.Poller, error) {
+func newPoller(noRing bool) (*tun.Poller, error) {
 	threads := min((runtime.NumCPU()+1)/2, maxPollers)
-	p, err := tun.NewPoller(threads)
+	p, err := tun.NewPoller(tun.PollerConfig{Threads: threads, NoRing: noRing})
 	if err != nil {
 		return nil, fmt.Errorf("poller: %w", err)
 	}
