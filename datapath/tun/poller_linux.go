@@ -44,9 +44,10 @@ type thread struct {
 	devices int       // guarded by Poller.mu
 	closing []*polled // devices to let go of, guarded by Poller.mu
 
-	// What follows belongs to the thread; it sets tid and ring at first.
+	// What follows belongs to the thread; it sets tid, ring and why at first.
 	tid  int
 	ring *ringThread // nil without io_uring
+	why  error       // of that
 	ev   [maxEvents]unix.EpollEvent
 }
 
@@ -116,15 +117,19 @@ func NewPoller(c PollerConfig) (*Poller, error) {
 	return p, nil
 }
 
-// Ring reports whether devices are read with io_uring.
-func (p *Poller) Ring() bool { return p.threads[0].ring != nil }
+// RingError returns nil if devices are read with io_uring, and why they are not
+// otherwise: rdma.ErrNotSupported with NoRing or where the kernel cannot, or what
+// the kernel said.
+func (p *Poller) RingError() error { return p.threads[0].why }
 
 // start makes the ring of a thread, if the system lets it.
-func (t *thread) start(ring bool) {
+func (t *thread) start(wanted bool) {
 	runtime.LockOSThread()
 	t.tid = unix.Gettid()
-	if ring {
-		if r, err := newRing(); err == nil {
+	t.why = rdma.ErrNotSupported
+	if wanted {
+		var r *ring
+		if r, t.why = newRing(); t.why == nil {
 			t.ring = &ringThread{ring: r, reading: make(map[uint64]*polled)}
 			return // the ring belongs to the thread for good
 		}

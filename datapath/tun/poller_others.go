@@ -16,8 +16,8 @@ type PollerConfig struct {
 // NewPoller returns rdma.ErrNotSupported.
 func NewPoller(PollerConfig) (*Poller, error) { return nil, rdma.ErrNotSupported }
 
-// Ring reports false.
-func (p *Poller) Ring() bool { return false }
+// RingError returns rdma.ErrNotSupported.
+func (p *Poller) RingError() error { return rdma.ErrNotSupported }
 
 // Start reads a device on a goroutine of its own.
 func (p *Poller) Start(d Device, batch int, fn func([]Packet), gone func(error)) error {

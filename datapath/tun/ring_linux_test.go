@@ -16,16 +16,9 @@ import (
 // pollers are the ways of a Poller, with one thread.
 func pollers(t *testing.T, test func(t *testing.T, p *Poller)) {
 	t.Helper()
-	for name, none := range map[string]bool{"ring": false, "epoll": true} {
-		t.Run(name, func(t *testing.T) {
-			netnstest.RequireRoot(t)
-			p := newPoller(t, PollerConfig{Threads: 1, NoRing: none})
-			if !none && !p.Ring() {
-				t.Skip("io_uring is missing here, is not allowed, or cannot read more than once")
-			}
-			test(t, p)
-		})
-	}
+	netnstest.RequireRoot(t)
+	t.Run("ring", func(t *testing.T) { test(t, ringPoller(t, 1)) })
+	t.Run("epoll", func(t *testing.T) { test(t, newPoller(t, PollerConfig{Threads: 1, NoRing: true})) })
 }
 
 // start has a poller read a device and hand over the data of UDP packets.

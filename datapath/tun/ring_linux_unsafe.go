@@ -49,13 +49,14 @@ type (
 	ringParams struct {
 		sqEntries, cqEntries, flags, cpu, idle, features, wqFD uint32
 		_                                                      [3]uint32
-		sq, cq                                                 ringOffsets
-	}
-	// ringOffsets is io_sqring_offsets and io_cqring_offsets: what is called
-	// here at is array in the one and cqes in the other.
-	ringOffsets struct {
-		head, tail, mask, entries, a, b, c, _ uint32
-		_                                     uint64
+		sq                                                     struct {
+			head, tail, mask, entries, flags, dropped, array, _ uint32
+			_                                                   uint64
+		}
+		cq struct {
+			head, tail, mask, entries, overflow, cqes, flags, _ uint32
+			_                                                   uint64
+		}
 	}
 	ringRequest struct {
 		op, flags    uint8
@@ -142,8 +143,8 @@ const (
 	ringGroup      = 0
 )
 
-// newRing returns nil with an error where the kernel does not have what is
-// needed, or does not allow it.
+// newRing fails with ENOSYS or rdma.ErrNotSupported where the kernel does not
+// have what is needed, with EPERM where it is not allowed.
 func newRing() (_ *ring, err error) {
 	p := ringParams{flags: ringSetupCQSize | ringSetupSingleIssuer | ringSetupDeferTaskrun, cqEntries: 4 * ringRequests}
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, ringRequests, uintptr(unsafe.Pointer(&p)), 0)
@@ -160,7 +161,7 @@ func newRing() (_ *ring, err error) {
 		return nil, err
 	}
 	const mode, shared = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_POPULATE
-	size := max(p.sq.c+p.sqEntries*4, p.cq.b+p.cqEntries*uint32(unsafe.Sizeof(ringResult{})))
+	size := max(p.sq.array+p.sqEntries*4, p.cq.cqes+p.cqEntries*uint32(unsafe.Sizeof(ringResult{})))
 	if r.queues, err = unix.Mmap(r.fd, 0, int(size), mode, shared); err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
@@ -174,10 +175,10 @@ func newRing() (_ *ring, err error) {
 	r.sqHead, r.sqTail = at(p.sq.head), at(p.sq.tail)
 	r.cqHead, r.cqTail = at(p.cq.head), at(p.cq.tail)
 	r.sqes = unsafe.Slice((*ringRequest)(unsafe.Pointer(&r.requests[0])), p.sqEntries)
-	r.cqes = unsafe.Slice((*ringResult)(unsafe.Pointer(&r.queues[p.cq.b])), p.cqEntries)
+	r.cqes = unsafe.Slice((*ringResult)(unsafe.Pointer(&r.queues[p.cq.cqes])), p.cqEntries)
 	r.offers = unsafe.Slice((*ringBuffer)(unsafe.Pointer(&r.choice[0])), maxRingBuffers)
-	for i := range unsafe.Slice(at(p.sq.c), p.sqEntries) {
-		*at(p.sq.c + uint32(i)*4) = uint32(i)
+	for i := range p.sqEntries {
+		*at(p.sq.array + i*4) = i
 	}
 	reg := ringBufferReg{addr: uint64(uintptr(unsafe.Pointer(&r.choice[0]))), entries: maxRingBuffers, group: ringGroup}
 	if err := r.register(ringRegisterBuffers, unsafe.Pointer(&reg), 1); err != nil {

@@ -96,7 +96,9 @@ func (s *Service) assemble(partitions *sm.Partitions) error {
 	if s.poller, err = newPoller(s.cfg.NoIOURing); err != nil {
 		return err
 	}
-	s.log.Debug("interfaces are read", "io_uring", s.poller.Ring())
+	if err := s.poller.RingError(); err != nil {
+		s.log.Debug("interfaces are read without io_uring", "err", err)
+	}
 	if s.clock, err = hrclock.New(); err != nil {
 		return fmt.Errorf("clock: %w", err)
 	}
