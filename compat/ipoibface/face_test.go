@@ -324,6 +324,7 @@ func TestLog(t *testing.T) {
 		if err := ipoibnl.Stream(w.c, ipoibnl.CmdLog, ipoibnl.LogFollow{Lines: 2, End: true}, nil, read("")); !errors.Is(err, end) {
 			t.Errorf("%v", err)
 		}
+		synctest.Wait()
 		if !slices.Equal(got, []string{"old 0", "old 1", ""}) || followers != 0 {
 			t.Errorf("%q, %d follow", got, followers)
 		}
@@ -331,12 +332,14 @@ func TestLog(t *testing.T) {
 		got = nil
 		c := w.client(w.peer)
 		begun := func() error {
+			synctest.Wait() // the server answers before it follows
 			send(ipoibnl.LogLine{Text: "new"})
 			return nil
 		}
 		if err := ipoibnl.Stream(c, ipoibnl.CmdLog, ipoibnl.LogFollow{Lines: 1}, begun, read("new")); !errors.Is(err, end) {
 			t.Errorf("%v", err)
 		}
+		synctest.Wait()
 		if !slices.Equal(got, []string{"old 0", "new"}) || followers != 1 {
 			t.Errorf("%q, %d follow", got, followers)
 		}
